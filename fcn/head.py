@@ -1,0 +1,150 @@
+"""Scores at strides 32, 16 and 8, brought back to the picture's size and fused: Figure 3's right.
+
+The one convention about alignment: cell i of a map at stride s covers pixels [s i, s i + s), so
+maps are aligned at their top left corner. A deconvolution of kernel 2s, stride s and padding s/2
+keeps that alignment exactly, so fusing two maps only ever cuts surplus rows and columns at the
+bottom and the right: no crop offsets (Caffe's layout, with 100 pixels of padding, needs five).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .vgg import Features
+
+STRIDES = (32, 16, 8)
+
+
+# The finest stride that a layer is of use to, and all coarser ones do without.
+REACHES = {
+    **{"score_fr": 32, "upscore32": 32, "upscore2": 16, "score_pool4": 16, "upscore16": 16},
+    **{"upscore_pool4": 8, "score_pool3": 8, "upscore8": 8},
+}
+
+
+def bilinear_kernel(factor: int) -> Tensor:
+    """The (2 factor, 2 factor) kernel that makes a deconvolution interpolate bilinearly.
+
+    Example:
+        >>> bilinear_kernel(2)[0]
+        tensor([0.0625, 0.1875, 0.1875, 0.0625])
+    """
+    distance = (torch.arange(2 * factor) + 0.5 - factor).abs() / factor
+    return torch.outer(1 - distance, 1 - distance)
+
+
+class Upscore(nn.Module):
+    """Bring scores up by a factor: one transposed convolution per class, bilinear at first.
+
+    Classes do not mix (the weight is grouped), so that 150 of them cost 150 kernels and not 22,500.
+
+    Args:
+        num_classes: Channels in and out.
+        factor: How many times larger the output is; even.
+    """
+
+    def __init__(self, num_classes: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        kernel = bilinear_kernel(factor).expand(num_classes, 1, -1, -1)
+        self.weight = nn.Parameter(kernel.clone())
+
+    def forward(self, scores: Tensor, like: Tensor) -> Tensor:
+        """Upsample (N, C, h, w) and cut to the height and width of ``like``.
+
+        Raises:
+            ValueError: If ``like`` is larger than the upsampled scores.
+        """
+        up = self.deconvolve(scores)
+        if up.shape[2] < like.shape[2] or up.shape[3] < like.shape[3]:
+            raise ValueError(f"{tuple(up.shape[2:])} scores cannot cover {tuple(like.shape[2:])}")
+        return up[:, :, : like.shape[2], : like.shape[3]]
+
+    def deconvolve(self, scores: Tensor) -> Tensor:
+        """Upsample (N, C, h, w) to (N, C, factor h, factor w)."""
+        stride, padding = self.factor, self.factor // 2
+        if self.weight.requires_grad and torch.is_grad_enabled() and not scores.is_cuda:
+            # The same sum as a dense kernel with the classes on its diagonal: on a CPU the weight
+            # gradient of a grouped deconvolution takes several times as long.
+            dense = torch.diag_embed(self.weight.permute(1, 2, 3, 0)[0]).permute(2, 3, 0, 1)
+            return F.conv_transpose2d(scores, dense, stride=stride, padding=padding)
+        groups = scores.shape[1]
+        return F.conv_transpose2d(
+            scores, self.weight, stride=stride, padding=padding, groups=groups
+        )
+
+
+class SkipFusion(nn.Module):
+    """The FCN head: score each tap, then fuse from coarse to fine (FCN-32s, 16s and 8s).
+
+    All parameters exist whatever stride is asked for, so one set of weights answers at each.
+
+    Args:
+        channels: Of pool3, pool4 and fc7.
+        num_classes: Channels of the scores.
+    """
+
+    pool3_scale: Tensor
+    pool4_scale: Tensor
+
+    def __init__(self, channels: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.score_pool3 = nn.Conv2d(channels[0], num_classes, 1)
+        self.score_pool4 = nn.Conv2d(channels[1], num_classes, 1)
+        self.score_fr = nn.Conv2d(channels[2], num_classes, 1)
+        for layer in (self.score_pool3, self.score_pool4, self.score_fr):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.upscore2 = Upscore(num_classes, 2)
+        self.upscore_pool4 = Upscore(num_classes, 2)
+        self.upscore32 = Upscore(num_classes, 32)
+        self.upscore16 = Upscore(num_classes, 16)
+        self.upscore8 = Upscore(num_classes, 8)
+        # Pooled features of Caffe's weights are in the hundreds, those of torchvision's near one.
+        # Each tap is brought to a common size first; Long et al. use 0.0001 and 0.01 for Caffe's.
+        self.register_buffer("pool3_scale", torch.ones(()))
+        self.register_buffer("pool4_scale", torch.ones(()))
+
+    def scores(self, features: Features) -> dict[str, Tensor]:
+        """The low-resolution class scores of each tap, by layer name."""
+        return {
+            "score_fr": self.score_fr(features.fc7),  # (N, num_classes, H/32, W/32)
+            "score_pool4": self.score_pool4(features.pool4 * self.pool4_scale),  # H/16
+            "score_pool3": self.score_pool3(features.pool3 * self.pool3_scale),  # H/8
+        }
+
+    def forward(
+        self, features: Features, images: Tensor, strides: tuple[int, ...] = STRIDES
+    ) -> dict[int, Tensor]:
+        """Logits at the size of ``images`` for each of ``strides``.
+
+        Args:
+            features: Of the backbone.
+            images: (N, 3, H, W); only their height and width are used.
+            strides: Which of 32, 16 and 8 to answer.
+
+        Returns:
+            Logits (N, num_classes, H, W) by stride.
+        """
+        tap = self.scores(features)
+        logits = {}
+        fused = tap["score_fr"]
+        if 32 in strides:
+            logits[32] = self.upscore32(fused, images)
+        if min(strides) < 32:
+            fused = self.upscore2(fused, tap["score_pool4"]) + tap["score_pool4"]
+        if 16 in strides:
+            logits[16] = self.upscore16(fused, images)
+        if 8 in strides:
+            fused = self.upscore_pool4(fused, tap["score_pool3"]) + tap["score_pool3"]
+            logits[8] = self.upscore8(fused, images)
+        return logits
+
+    @torch.no_grad()
+    def calibrate(self, features: Features, pool3: float = 0.5, pool4: float = 1.0) -> None:
+        """Scale the finer taps so that their root mean square on ``features`` is as given."""
+        for scale, tap, target in (
+            (self.pool3_scale, features.pool3, pool3),
+            (self.pool4_scale, features.pool4, pool4),
+        ):
+            scale.copy_(target / tap.float().square().mean().sqrt().clamp_min(1e-12))

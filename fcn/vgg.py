@@ -1,0 +1,212 @@
+"""VGG16 and VGG19 as fully convolutional networks: the trunk of the paper's Figure 3.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks" (2014). The stages are data, layer names
+are the paper's (``conv3_2``), and fc6 and fc7 are convolutions (Long et al. 2015, section 3.1).
+
+The convention: every convolution keeps its input's size and every pooling halves it, rounding up.
+So pool3, pool4 and fc7 lie exactly at strides 8, 16 and 32 for any picture from 1x1 up, with no
+offset to crop later.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision import models
+
+from .errors import InputError
+
+WIDTHS = (64, 128, 256, 512, 512)
+DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+HEADS = ("compact", "paper")
+PAPER_WIDTH = 4096
+
+
+class Normalisation(NamedTuple):
+    """Per-channel RGB mean and standard deviation of pictures in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+CAFFE = Normalisation((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)
+TORCHVISION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+# torchvision publishes Caffe's VGG16 without fc6 and fc7, and its own training of both networks
+# with them. What a network must subtract and divide by depends on which of the two it starts from.
+PRETRAINED: dict[tuple[str, str], tuple[models.WeightsEnum, Normalisation]] = {
+    ("vgg16", "compact"): (models.VGG16_Weights.IMAGENET1K_FEATURES, CAFFE),
+    ("vgg16", "paper"): (models.VGG16_Weights.IMAGENET1K_V1, TORCHVISION),
+    ("vgg19", "compact"): (models.VGG19_Weights.IMAGENET1K_V1, TORCHVISION),
+    ("vgg19", "paper"): (models.VGG19_Weights.IMAGENET1K_V1, TORCHVISION),
+}
+
+
+class Features(NamedTuple):
+    """What a backbone gives a head; sizes round up."""
+
+    pool3: Tensor  # (N, 256, H/8, W/8)
+    pool4: Tensor  # (N, 512, H/16, W/16)
+    fc7: Tensor  # (N, fc7 width, H/32, W/32)
+
+
+def build_stage(number: int, in_channels: int, width: int, depth: int) -> nn.Sequential:
+    """One VGG stage: ``depth`` 3x3 convolutions with ReLU, then a pooling that halves the size."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for index in range(1, depth + 1):
+        layers[f"conv{number}_{index}"] = nn.Conv2d(in_channels, width, 3, padding=1)
+        layers[f"relu{number}_{index}"] = nn.ReLU(inplace=True)
+        in_channels = width
+    layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)
+    return nn.Sequential(layers)
+
+
+def build_classifier(head: str, width: int, dropout: float) -> nn.Sequential:
+    """fc6 and fc7 as convolutions over pool5.
+
+    ``paper`` is VGG's own 7x7x4096, 120 million weights. ``compact`` reaches 5x5 cells of pool5
+    with a dilated 3x3 and starts untrained: DeepLab-LargeFOV's economy (Chen et al. 2015).
+    """
+    if head == "paper":
+        fc6, width = nn.Conv2d(512, PAPER_WIDTH, 7, padding=3), PAPER_WIDTH
+    else:
+        fc6 = nn.Conv2d(512, width, 3, padding=2, dilation=2)
+    fc7 = nn.Conv2d(width, width, 1)
+    for layer in (fc6, fc7):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # Conv2d's bias is optional
+    layers: OrderedDict[str, nn.Module] = OrderedDict(fc6=fc6, relu6=nn.ReLU(inplace=True))
+    layers |= {"drop6": nn.Dropout2d(dropout), "fc7": fc7}
+    layers |= {"relu7": nn.ReLU(inplace=True), "drop7": nn.Dropout2d(dropout)}
+    return nn.Sequential(layers)
+
+
+class VGG(nn.Module):
+    """VGG's five stages, fc6 and fc7.
+
+    Args:
+        name: A key of ``DEPTHS``.
+        head: One of ``HEADS``: which fc6 and fc7.
+        width: Channels of the compact fc6 and fc7; the paper's have 4096.
+        dropout: Share of fc6's and fc7's channels dropped in training.
+
+    Raises:
+        ValueError: If the name or the head is unknown.
+    """
+
+    def __init__(
+        self, name: str = "vgg16", head: str = "compact", width: int = 1024, dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        if name not in DEPTHS:
+            raise ValueError(f"backbone is {name!r}, but must be one of {', '.join(DEPTHS)}")
+        if head not in HEADS:
+            raise ValueError(f"head is {head!r}, but must be one of {', '.join(HEADS)}")
+        in_channels = (3, *WIDTHS)
+        for index, depth in enumerate(DEPTHS[name]):
+            stage = build_stage(index + 1, in_channels[index], WIDTHS[index], depth)
+            self.add_module(f"stage{index + 1}", stage)
+        self.classifier = build_classifier(head, width, dropout)
+        self.head = head
+        self.channels = (WIDTHS[2], WIDTHS[3], PAPER_WIDTH if head == "paper" else width)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The five stages, finest first."""
+        return [self.get_submodule(f"stage{number}") for number in range(1, len(WIDTHS) + 1)]
+
+    def convolutions(self) -> list[nn.Module]:
+        """The stages' convolutions from conv1_1 on, without fc6 and fc7."""
+        return [m for stage in self.stages for m in stage.children() if isinstance(m, nn.Conv2d)]
+
+    def freeze(self, stages: int) -> None:
+        """Keep the first ``stages`` (0 to 5) as they are: no gradient, no memory for it."""
+        if not 0 <= stages <= len(WIDTHS):
+            raise ValueError(f"frozen stages are {stages}, but must be 0 to {len(WIDTHS)}")
+        for index, stage in enumerate(self.stages):
+            stage.requires_grad_(index >= stages)
+
+    def forward(self, images: Tensor) -> Features:
+        """Map normalised images (N, 3, H, W) to ``Features``."""
+        pools = []
+        x = images
+        for stage in self.stages:
+            x = stage(x)
+            pools.append(x)
+        return Features(pools[2], pools[3], self.classifier(x))
+
+
+def load_pretrained(vgg: VGG, weights: Mapping[str, Tensor]) -> None:
+    """Copy ImageNet weights under torchvision's names into a backbone.
+
+    The thirteen or sixteen ``features.N`` pairs go to the convolutions in order. A ``paper`` head
+    also takes ``classifier.0`` and ``classifier.3``: the very numbers of VGG's fully connected
+    layers, seen as 7x7 and 1x1 kernels.
+
+    Raises:
+        InputError: If a layer is missing or has another shape.
+    """
+    names = sorted(
+        {name.rpartition(".")[0] for name in weights if name.startswith("features.")},
+        key=lambda name: int(name.split(".")[1]),
+    )
+    targets = vgg.convolutions()
+    if len(names) != len(targets):
+        raise InputError(
+            f"the backbone weights hold {len(names)} convolutions, but this network has"
+            f" {len(targets)}: VGG16 has 13 and VGG19 has 16."
+        )
+    if vgg.head == "paper":
+        names += ["classifier.0", "classifier.3"]
+        targets += [vgg.classifier.get_submodule(name) for name in ("fc6", "fc7")]
+    for name, layer in zip(names, targets, strict=True):
+        copy_layer(name, weights, layer)
+
+
+@torch.no_grad()
+def copy_layer(name: str, weights: Mapping[str, Tensor], layer: nn.Module) -> None:
+    """Copy ``name.weight`` and ``name.bias`` into a convolution; a matrix becomes a kernel."""
+    for kind in ("weight", "bias"):
+        target = layer.get_parameter(kind)
+        source = weights.get(f"{name}.{kind}")
+        if source is None or source.numel() != target.numel():
+            got = "is missing" if source is None else f"has shape {tuple(source.shape)}"
+            raise InputError(
+                f"{name}.{kind} {got} in the backbone weights, where {tuple(target.shape)} is"
+                " needed."
+            )
+        target.copy_(source.reshape(target.shape))
+
+
+def read_backbone_weights(file: Path) -> tuple[dict[str, Tensor], Normalisation]:
+    """Read a local safetensors file of backbone weights.
+
+    Args:
+        file: Tensors under torchvision's names; its metadata may hold ``mean`` and ``std`` as JSON
+            lists, else those of the Caffe weights are taken.
+
+    Raises:
+        InputError: If the file is missing or not safetensors.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read as a safetensors file: {error}") from error
+    mean, std = (
+        tuple(json.loads(metadata[key])) if key in metadata else getattr(CAFFE, key)
+        for key in ("mean", "std")
+    )
+    return weights, Normalisation(mean, std)
+
+
+def download_backbone_weights(name: str, head: str) -> tuple[dict[str, Tensor], Normalisation]:
+    """Fetch torchvision's ImageNet weights for a backbone and head, cached by torch.hub."""
+    published, normalisation = PRETRAINED[name, head]
+    return dict(published.get_state_dict(progress=True, check_hash=True)), normalisation
