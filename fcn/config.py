@@ -1,0 +1,124 @@
+"""The choices of a training run: one field is one flag, one line of help, one line of JSON."""
+
+import argparse
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .datasets import DATASETS, OTHERS
+from .errors import InputError
+from .head import STRIDES
+from .vgg import DEPTHS, HEADS
+
+
+def option(default: Any, help: str, choices: list[Any] | None = None) -> Any:
+    """A dataclass field that becomes a flag."""
+    metadata = {"help": help, "choices": choices}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass
+class TrainConfig:
+    """Every choice of a run; each field is a flag of the same name."""
+
+    dataset: str = option("scene_parsing", "what to learn", list(DATASETS))
+    data: str = option("data", "folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/")
+    split: str = option("", "split to train on; empty for the data set's own")
+    val_split: str = option("", "split to choose on; empty for the data set's own")
+    classes: list[str] = option([], "keep only these classes, by name; empty for all")
+    others: str = option("background", "what the other classes become", list(OTHERS))
+
+    backbone: str = option("vgg16", "network to start from", list(DEPTHS))
+    head: str = option("compact", "fc6 and fc7: 3x3 dilated and new, or VGG's own", list(HEADS))
+    width: int = option(1024, "channels of the compact fc6 and fc7")
+    stride: int = option(8, "finest map fused in: FCN-32s, 16s or 8s", list(STRIDES))
+    dropout: float = option(0.3, "share of fc6 and fc7 channels dropped")
+    backbone_weights: str = option(
+        "imagenet", "safetensors file with VGG's convolutions; imagenet downloads; none is random"
+    )
+    init: str = option("", "checkpoint to start from instead; keeps what fits")
+    frozen_stages: int = option(2, "VGG stages, from the first, that stay as they are")
+    learn_deconvolution: bool = option(True, "train the upsampling kernels; else bilinear")
+
+    size: int = option(0, "long side that photos are scaled to; 0 for the data set's own")
+    crop: tuple[int, int] = option((384, 384), "height and width of a training crop")
+    scale: tuple[float, float] = option((0.7, 1.4), "range of the random scale")
+    flip: bool = option(True, "mirror every other crop")
+    color: float = option(0.2, "how far brightness, contrast and saturation may stray")
+
+    steps: int = option(40000, "optimizer steps")
+    minutes: float = option(0.0, "stop after this much training time; 0 for no limit")
+    batch_size: int = option(16, "crops per step, over all processes")
+    accumulate: int = option(1, "passes that a step is split into, to save memory")
+    lr: float = option(3e-4, "AdamW's rate for new layers")
+    backbone_lr: float = option(3e-5, "AdamW's rate for VGG's layers")
+    weight_decay: float = option(1e-4, "AdamW's weight decay")
+    warmup: int = option(100, "steps over which the rates rise")
+    power: float = option(0.9, "rates fall as (1 - progress) to this power")
+    clip: float = option(5.0, "largest gradient norm")
+
+    eval_every: int = option(1000, "steps between evaluations on the val split")
+    save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
+    output: str = option("", "folder of the run; empty for runs/DATASET")
+    resume: bool = option(False, "go on from the run's last checkpoint")
+    precision: str = option(
+        "auto", "auto is bf16 where the device has it", ["auto", "fp32", "bf16"]
+    )
+    workers: int = option(-1, "processes that read and augment; -1 for one per core, up to 8")
+    seed: int = option(0, "of everything random")
+
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.output or f"runs/{self.dataset}")
+
+
+def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
+    """Give a parser one flag per field; a flag that is not used leaves no trace."""
+    types = typing.get_type_hints(config_type)
+    for field in dataclasses.fields(config_type):
+        kind, default = types[field.name], field.default
+        if default is dataclasses.MISSING:
+            default = []
+        shown = " ".join(map(str, default)) if isinstance(default, tuple | list) else default
+        keywords: dict[str, Any] = {
+            "help": field.metadata["help"] + f" (default: {'none' if shown == '' else shown})",
+            "default": argparse.SUPPRESS,
+        }
+        if kind is bool:
+            keywords["action"] = argparse.BooleanOptionalAction
+        elif typing.get_origin(kind) in (tuple, list):
+            items = typing.get_args(kind)
+            keywords["type"] = items[0]
+            keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "*"
+        else:
+            keywords["type"] = kind
+            keywords["choices"] = field.metadata["choices"]
+        if kind is not bool and not keywords.get("choices"):
+            keywords["metavar"] = field.name.rpartition("_")[2].upper()
+        parser.add_argument("--" + field.name.replace("_", "-"), **keywords)
+
+
+def read_config(file: Path, config_type: type) -> dict[str, Any]:
+    """The fields of a config in a JSON file: a bare object, or a ``training.json``'s ``config``.
+
+    Raises:
+        InputError: If the file is not such JSON or has a field that does not exist.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values = values.get("config", values)
+        unknown = set(values) - {field.name for field in dataclasses.fields(config_type)}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{file} is not a training config: {error}") from error
+    if unknown:
+        raise InputError(f"{file} has unknown fields: {', '.join(sorted(unknown))}.")
+    types = typing.get_type_hints(config_type)
+    return {
+        name: tuple(value) if typing.get_origin(types[name]) is tuple else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,160 @@
+"""Train an FCN: ``python train.py --dataset camvid --data DIR``.
+
+``fcn.config.TrainConfig`` is every choice, ``fcn.trainer.Trainer`` a run, ``train`` the loop and
+``main`` the command line. The loop is one for a CPU, a GPU and many of them.
+"""
+
+import argparse
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import torch
+from tqdm import tqdm
+
+from fcn.config import TrainConfig, add_flags, read_config
+from fcn.errors import InputError
+from fcn.trainer import Progress, Trainer
+
+LOG_EVERY = 10
+
+
+class StopSignal:
+    """Turns the first Ctrl-C or termination into a wish; a second one is obeyed at once."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.before = {kind: signal.signal(kind, self) for kind in (signal.SIGINT, signal.SIGTERM)}
+
+    def __call__(self, kind: int, frame: FrameType | None) -> None:
+        """Note the wish and restore the usual meaning of the signals."""
+        self.wanted = True
+        self.restore()
+        tqdm.write("Stopping after this step; the run is saved first.", file=sys.stderr)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for kind, handler in self.before.items():
+            signal.signal(kind, handler)
+
+
+class ProgressBar:
+    """The share of the budget that is used, the time left, the loss and the speed."""
+
+    def __init__(self, config: TrainConfig, progress: Progress, disable: bool) -> None:
+        self.config, self.progress = config, progress
+        self.first = progress.step, progress.seconds
+        is_terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=100,
+            initial=100 * progress.share(config),
+            disable=disable,
+            mininterval=0.1 if is_terminal else 30,
+            bar_format="{percentage:3.0f}% |{bar:20}| {elapsed} used, {remaining} left{postfix}",
+        )
+
+    def show(self, loss: float) -> None:
+        """Bring the bar up to date."""
+        steps = self.progress.step - self.first[0]
+        speed = steps * self.config.batch_size / max(self.progress.seconds - self.first[1], 1e-9)
+        text = f"step {self.progress.step}, loss {loss:.3f}, {speed:.1f} images/s"
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(100 * self.progress.share(self.config) - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.close()
+
+
+def check_finite(loss: float, step: int, config: TrainConfig) -> None:
+    """Stop a run whose loss is no number any more.
+
+    Raises:
+        InputError: With the step, the likely cause and where the last checkpoint is.
+    """
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss is {loss} near step {step}, most likely because the rates are too high:"
+            f" lower --lr (now {config.lr:g}) and --backbone-lr (now {config.backbone_lr:g}), then"
+            f" --resume goes on from the last good checkpoint in {config.folder()}, if it has one."
+        )
+
+
+def train(config: TrainConfig) -> Path:
+    """Train until the budget is used; the loop itself.
+
+    Returns:
+        The run's folder: ``best`` in it is the checkpoint to serve, ``last`` the one to resume.
+
+    Raises:
+        InputError: For a mistake in the config or the data, a loss that is not finite, and a GPU
+            that is too small. The last checkpoint stays as it is.
+    """
+    trainer = Trainer(config)
+    progress, clock = trainer.progress, time.perf_counter()
+    saved, losses, stop = clock, [], StopSignal()
+    bar = ProgressBar(config, progress, disable=not trainer.accelerator.is_main_process)
+    for passes in trainer.batches():
+        losses.append(trainer.step(passes))
+        is_due = progress.step % config.eval_every == 0
+        if progress.step % LOG_EVERY and not is_due and progress.step < config.steps:
+            continue
+        loss = float(torch.stack(losses).mean())
+        losses.clear()
+        check_finite(loss, progress.step, config)
+        now = time.perf_counter()
+        progress.seconds += now - clock
+        clock, stopping = now, trainer.agree(stop.wanted)
+        progress.history.append({"step": progress.step, "loss": loss, "seconds": progress.seconds})
+        bar.show(loss)
+        is_done = progress.share(config) == 1
+        if is_due or is_done:
+            trainer.validate()
+        if is_done or stopping or now - saved > 60 * config.save_minutes:
+            trainer.save()
+            saved = now
+        if is_done or stopping:
+            break
+    bar.close()
+    return config.folder()
+
+
+def parse(arguments: list[str] | None) -> TrainConfig:
+    """The config that a command line asks for: ``--config``'s fields, then the flags'."""
+    parser = argparse.ArgumentParser(
+        description="Train a fully convolutional network for semantic segmentation.",
+        epilog="Example: python train.py --dataset shapes --backbone-weights none --crop 96 96",
+    )
+    help = "JSON file with any of these fields, or a checkpoint's training.json; flags go first"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=help)
+    add_flags(parser, TrainConfig)
+    flags = vars(parser.parse_args(arguments))
+    file = flags.pop("config")
+    return TrainConfig(**{**(read_config(file, TrainConfig) if file else {}), **flags})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    config = parse(arguments)
+    try:
+        run = train(config)
+    except torch.OutOfMemoryError as error:
+        print(
+            f"The GPU's memory is too small for this step ({str(error).splitlines()[0]}). Raise"
+            f" --accumulate (now {config.accumulate}), or lower --crop (now"
+            f" {config.crop[0]} {config.crop[1]}) or --batch-size (now {config.batch_size}).",
+            file=sys.stderr,
+        )
+        return 1
+    except InputError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    print(f"Saved in {run}. See it: python app.py --model {run}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
