@@ -1,0 +1,146 @@
+"""Scoring a checkpoint on a data set: the number that is published.
+
+The convention: a photo goes through the same ``Segmenter`` that serves it, its labels are compared
+at their own resolution, each image counts once, and one confusion matrix is filled over the whole
+split. Every report names its protocol, data set, split, engine and stride.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from .datasets import SegmentationDataset
+from .errors import InputError
+from .metrics import ConfusionMatrix
+from .segmenter import Segmenter
+
+PROTOCOL = (
+    "label resolution, one confusion matrix over the split, 255 ignored, "
+    "mean over classes that occur or are predicted"
+)
+OFFICIAL_PROTOCOL = "MIT Scene Parsing: mean over all 150 classes, absent ones count as 0"
+
+
+def evaluate(
+    segmenter: Segmenter,
+    dataset: SegmentationDataset,
+    stride: int | None = None,
+    limit: int = 0,
+    progress: bool = True,
+    indices: Sequence[int] | None = None,
+) -> tuple[ConfusionMatrix, list[float]]:
+    """Segment the photos of a split and count them against their labels.
+
+    Args:
+        segmenter: Whose classes must be those of the data set, in the same order.
+        dataset: The split.
+        stride: 8, 16, 32, or None for the checkpoint's own.
+        limit: Only the first so many photos; 0 for all.
+        progress: Whether to show a bar with the mean IoU so far on stderr.
+        indices: Which photos, such as one process's part; all if None.
+
+    Returns:
+        The filled matrix, and the mean confidence of each photo in the order scored.
+
+    Raises:
+        InputError: If the classes differ, before any photo is read; or a photo is damaged.
+    """
+    check_classes(segmenter.classes, dataset.classes)
+    indices = range(len(dataset)) if indices is None else indices
+    matrix, confidences = ConfusionMatrix(dataset.classes), []
+    bar = tqdm(
+        indices[: limit or None],
+        desc=f"{dataset.name} {dataset.split}",
+        unit="photo",
+        file=sys.stderr,
+        disable=not progress,
+    )
+    for index in bar:
+        photo, labels = dataset.read(index)
+        result = segmenter(photo, stride)
+        matrix.update(labels, result.labels)
+        confidences.append(result.mean_confidence)
+        bar.set_postfix_str(f"mIoU {100 * matrix.mean_iou:.1f}", refresh=False)
+    return matrix, confidences
+
+
+def describe(
+    matrix: ConfusionMatrix,
+    dataset: SegmentationDataset,
+    segmenter: Segmenter,
+    stride: int | None = None,
+    images: int | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """Report a filled matrix: what ``metrics.json`` holds and ``evaluate --json`` prints.
+
+    Args:
+        matrix: Over the photos that were scored.
+        dataset: Where they came from.
+        segmenter: What was scored.
+        stride: At which stride; None for the checkpoint's own.
+        images: How many photos; None for the whole split.
+        seconds: How long it took, if that was measured.
+
+    Returns:
+        Plain JSON types; scores are fractions of 1.
+    """
+    report = {
+        **matrix.summary(),
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "images": len(dataset) if images is None else images,
+        "engine": segmenter.engine,
+        "stride": stride or segmenter.stride,
+        "protocol": PROTOCOL,
+    }
+    if dataset.name == "scene_parsing" and len(matrix.classes) == 150:
+        report["official"] = describe_official(matrix)
+    if seconds is not None:
+        report["seconds"] = round(seconds, 1)
+    return report
+
+
+def describe_official(matrix: ConfusionMatrix) -> dict[str, Any]:
+    """Score by the protocol of the Scene Parsing challenge.
+
+    Its own scorer skips pixels labelled 0, "other"; they are 255 here and skipped as well.
+    """
+    return {
+        "mean_iou": matrix.official_mean_iou,
+        "pixel_accuracy": matrix.pixel_accuracy,
+        "score": (matrix.pixel_accuracy + matrix.official_mean_iou) / 2,
+        "protocol": OFFICIAL_PROTOCOL,
+    }
+
+
+def check_classes(known: Sequence[str], scored: Sequence[str]) -> None:
+    """Insist that a checkpoint and a data set mean the same by every label.
+
+    Args:
+        known: The checkpoint's classes in label order.
+        scored: The data set's.
+
+    Raises:
+        InputError: If they differ, naming the difference.
+    """
+    if tuple(known) == tuple(scored):
+        return
+    differences = [
+        f"only the {owner} has {_enumerate([name for name in own if name not in other])}"
+        for owner, own, other in (("checkpoint", known, scored), ("data set", scored, known))
+        if not set(own) <= set(other)
+    ]
+    if not differences:
+        differences = [f"the checkpoint's order is {_enumerate(known)}"]
+    raise InputError(
+        f"The checkpoint and the data set differ in their classes: {', and '.join(differences)}. "
+        "Choose the data set's with --classes, in the checkpoint's order."
+    )
+
+
+def _enumerate(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,173 @@
+"""The only opener of photos: an untrusted file becomes a clean RGB picture or one clear sentence.
+
+The convention: what comes out is RGB, 8 bits, upright, opaque on white, and of at most
+``MAX_PIXELS``; the size is checked before any pixel is decoded.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import InputError
+
+MAX_PIXELS = 40_000_000
+# Named, because Pillow would also run Ghostscript on EPS and try decoders that nobody needs.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+# Pillow cannot read .heic; it is here to be reported and not silently left out of a folder.
+ENDINGS = ".avif .bmp .gif .heic .heif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+BROKEN = (  # what Pillow raises for damaged files
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError),
+    *(RuntimeError, struct.error, zlib.error),
+)
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+class PhotoError(InputError):
+    """A photo that cannot be used, and why, in one sentence that names it."""
+
+
+def open_photo(source: str | Path | BinaryIO | Image.Image, name: str = "") -> Image.Image:
+    """Open a photo from anywhere.
+
+    Rotation by EXIF is carried out, transparency is laid on white, 16-bit and float values are
+    scaled to 8 bits, and of an animation the first picture is taken.
+
+    Args:
+        source: A path, a seekable binary file, or a picture that Pillow has opened.
+        name: What to call it in a message; the file's name if empty.
+
+    Returns:
+        A picture of mode RGB, independent of the source.
+
+    Raises:
+        PhotoError: If it is not a photo, damaged, too large, or of a kind that cannot be read.
+    """
+    if isinstance(source, Image.Image):
+        name = name or "The picture"
+        with _explained(name):
+            return _clean(source, name)
+    if not isinstance(source, str | Path):
+        return _decode(source, name or "The photo")
+    path = Path(source)
+    name = name or path.name
+    try:
+        with path.open("rb") as file:
+            return _decode(file, name)
+    except IsADirectoryError as error:
+        raise PhotoError(f"{name} is a folder, not a photo.") from error
+    except FileNotFoundError as error:
+        raise PhotoError(f"{name} does not exist.") from error
+    except OSError as error:
+        raise PhotoError(f"{name} cannot be read: {error.strerror}.") from error
+
+
+def photos_in(paths: Iterable[str | Path]) -> list[Path]:
+    """List photos: files as they are given, and for a folder the photos directly in it, sorted.
+
+    Raises:
+        PhotoError: If a path does not exist, or a folder has no file that ends like a photo.
+    """
+    photos: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise PhotoError(f"{path} does not exist.")
+        photos += _photos_of_folder(path) if path.is_dir() else [path]
+    return photos
+
+
+def _photos_of_folder(folder: Path) -> list[Path]:
+    endings = ENDINGS.split()
+    photos = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
+    )
+    if not photos:
+        raise PhotoError(f"{folder} holds no photos (files that end in {', '.join(endings)}).")
+    return photos
+
+
+def _decode(file: BinaryIO, name: str) -> Image.Image:
+    head = file.read(1024)
+    file.seek(0)
+    with _explained(name, head), Image.open(file, formats=FORMATS) as image:
+        return _clean(image, name)
+
+
+@contextmanager
+def _explained(name: str, head: bytes = b"") -> Iterator[None]:
+    """Turn what Pillow raises into one sentence about the file that starts with ``head``."""
+    try:
+        yield
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotoError(f"{name} {_reason(head)}") from error
+    except BOMBS as error:
+        raise PhotoError(_too_large(name)) from error
+    except BROKEN as error:
+        raise PhotoError(f"{name} is damaged or cut short: save or download it again.") from error
+
+
+def _reason(head: bytes) -> str:
+    """Say why a file that starts like this cannot be a photo."""
+    if not head:
+        return "is empty (0 bytes): save or download it again."
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"hevc", b"mif1"):
+        return "is HEIC: export as JPEG."
+    if b"<svg" in head.lower():
+        return "is SVG, a drawing: export as PNG."
+    return "is not a photo that can be read: give a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
+
+
+def _too_large(name: str, size: tuple[int, int] | None = None) -> str:
+    limit = f"{MAX_PIXELS // 10**6} megapixels"
+    if size is None:
+        return f"{name} is larger than {limit}: make it smaller."
+    return f"{name} is {size[0]} x {size[1]} pixels, more than {limit}: make it smaller."
+
+
+def _clean(image: Image.Image, name: str) -> Image.Image:
+    """Decode a picture and bring it to RGB, upright and opaque."""
+    if image.width * image.height > MAX_PIXELS:
+        raise PhotoError(_too_large(name, image.size))
+    if image.width * image.height == 0:
+        raise PhotoError(f"{name} has no pixels.")
+    image.load()
+    return _flatten(_turn(image))
+
+
+def _turn(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except BROKEN:
+        return image  # a camera's damaged notes are no reason to refuse its photo
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _scale_to_8_bits(image)
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _scale_to_8_bits(image: Image.Image) -> Image.Image:
+    """Bring grey values of 16 or 32 bits to 0 to 255, by the first usual white that holds them."""
+    values = np.array(image, np.float32)
+    np.nan_to_num(values, copy=False, posinf=0)
+    top = float(values.max())
+    whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+    white = next((white for white in whites if top <= white), top)
+    np.clip(values, 0, white, out=values)
+    values *= 255 / white
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))

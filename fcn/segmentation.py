@@ -1,0 +1,165 @@
+"""What a photo was found to show: class ids and confidences at the photo's size.
+
+Areas, pictures and the JSON summary are read off them. The convention: arrays are (H, W), pixels
+count from the top left corner, and shares are fractions of 1. Nothing here knows how the result
+was computed.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .errors import InputError
+from .palette import Color, hex_code
+
+BACKGROUND = "background"  # the class that is not painted and comes last in legends
+ENDINGS = (".png", "_overlay.png", ".json")  # of the three files that ``save`` writes
+STRIP_FLOATS = 1 << 21  # 8 MB: numbers that are worked on at once, whatever the photo's size
+
+
+def strips(height: int, floats_per_row: int) -> Iterator[slice]:
+    """Cut rows into slices of at most ``STRIP_FLOATS`` numbers, and of at least one row."""
+    rows = max(1, STRIP_FLOATS // floats_per_row)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
+@dataclass(frozen=True)
+class Found:
+    """One class in one photo.
+
+    Attributes:
+        id: Its label.
+        name: Its name, as the checkpoint spells it.
+        color: Its colour.
+        pixels: Its area, at least 1.
+        share: Its part of the photo, in (0, 1].
+        confidence: Mean confidence of its pixels, in [0, 1].
+    """
+
+    id: int
+    name: str
+    color: Color
+    pixels: int
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The result of segmenting one photo.
+
+    Attributes:
+        labels: (H, W) uint8 class ids.
+        confidence: (H, W) float32 in [0, 1], the probability of the class that was chosen.
+        classes: Names in label order.
+        palette: One colour per class.
+        weights: Where the weights came from.
+        seconds: How long it took.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    classes: tuple[str, ...]
+    palette: tuple[Color, ...]
+    weights: str
+    seconds: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The photo's (width, height)."""
+        return self.labels.shape[1], self.labels.shape[0]
+
+    @property
+    def mean_confidence(self) -> float:
+        """Mean confidence over the photo, in [0, 1]."""
+        return float(self.confidence.mean(dtype=np.float64))
+
+    def found(self) -> list[Found]:
+        """Every class that occurs, largest first."""
+        count = len(self.classes)
+        pixels, sums = np.zeros(count, np.int64), np.zeros(count)
+        for rows in strips(*self.labels.shape):
+            ids, weights = self.labels[rows].ravel(), self.confidence[rows].ravel()
+            pixels += np.bincount(ids, minlength=count)
+            sums += np.bincount(ids, weights, minlength=count)
+        order = [i for i in np.argsort(-pixels, kind="stable").tolist() if pixels[i]]
+        return [
+            Found(
+                id=i,
+                name=self.classes[i],
+                color=self.palette[i],
+                pixels=int(pixels[i]),
+                share=float(pixels[i] / self.labels.size),
+                confidence=min(float(sums[i] / pixels[i]), 1.0),
+            )
+            for i in order
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """The result in plain JSON types: every class that occurs, largest first."""
+        classes = [
+            {
+                "name": one.name,
+                "color": hex_code(one.color),
+                "pixels": one.pixels,
+                "share": one.share,
+                "confidence": round(one.confidence, 4),
+            }
+            for one in self.found()
+        ]
+        return {
+            "classes": classes,
+            "size": list(self.size),
+            "weights": self.weights,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def palette_png(self) -> Image.Image:
+        """A mode P picture whose values are the class ids and whose colours are the palette."""
+        image = Image.fromarray(self.labels)
+        image.putpalette([value for color in self.palette for value in color])
+        return image
+
+    def overlay(self, photo: Image.Image, opacity: float = 0.6) -> Image.Image:
+        """Paint the classes over their photo: ``(1 - a) * photo + a * colour`` on 8-bit sRGB.
+
+        Args:
+            photo: The photo that was segmented, RGB.
+            opacity: ``a``, from 0 (the photo) to 1 (the colours). ``background`` stays unpainted.
+
+        Raises:
+            InputError: If the photo has another size or the opacity is outside its range.
+        """
+        if photo.size != self.size:
+            raise InputError(f"The photo is {photo.size} pixels, the segmentation {self.size}.")
+        if not 0 <= opacity <= 1:
+            raise InputError(f"Opacity is {opacity}, but goes from 0 to 1.")
+        alpha = np.array([opacity * (name != BACKGROUND) for name in self.classes], np.float32)
+        paint = np.array(self.palette, np.float32) * alpha[:, None]
+        shown = np.array(photo.convert("RGB"))
+        for rows in strips(shown.shape[0], 3 * shown.shape[1]):
+            ids = self.labels[rows]
+            shown[rows] = np.rint(shown[rows] * (1 - alpha)[ids][..., None] + paint[ids])
+        return Image.fromarray(shown)
+
+    def save(
+        self, folder: Path, stem: str, photo: Image.Image, opacity: float = 0.6
+    ) -> tuple[Path, Path, Path]:
+        """Write ``stem.png`` (class ids), ``stem_overlay.png`` and ``stem.json``.
+
+        Returns:
+            The three paths, in this order.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        mask, overlay, summary = (folder / f"{stem}{ending}" for ending in ENDINGS)
+        self.palette_png().save(mask)
+        self.overlay(photo, opacity).save(overlay)
+        text = json.dumps(self.summary(), indent=1, ensure_ascii=False)
+        summary.write_text(text + "\n", encoding="utf-8")
+        return mask, overlay, summary

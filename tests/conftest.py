@@ -1,0 +1,77 @@
+"""What tests share: the real data, a tiny checkpoint, and where the project's parts lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from fcn import checkpoint
+from fcn.model import FCN
+from fcn.palette import distinct
+from fcn.shapes import SHAPES
+
+ROOT = Path(__file__).parent.parent
+CLASSES = list(SHAPES)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with CamVid, VOC 2012 and Scene Parsing's sample (``FCN_DATA``)."""
+    if "FCN_DATA" not in os.environ:
+        pytest.skip("FCN_DATA does not name a folder of real data")
+    return Path(os.environ["FCN_DATA"])
+
+
+def build_tiny(classes: list[str], **arguments: object) -> FCN:
+    """A network with random weights that answers with every one of its classes."""
+    torch.manual_seed(0)
+    palette = [list(color) for color in distinct(len(classes))]
+    model = FCN(classes, palette, width=8, **{"inference_size": 96, **arguments})  # type: ignore[arg-type]
+    for layer in (model.head.score_fr, model.head.score_pool4, model.head.score_pool3):
+        torch.nn.init.normal_(layer.weight)
+    with torch.no_grad():
+        model.head.calibrate(model.features(torch.rand(1, 3, 96, 96)))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole checkpoint folder of random weights for the classes of ``shapes``."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    metrics = {"mean_iou": 0.125, "dataset": "shapes", "split": "val"}
+    checkpoint.write(folder, build_tiny(CLASSES))
+    checkpoint.write_json(folder / "metrics.json", metrics)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_weights(real_data: Path) -> Path:
+    """ImageNet's VGG16 convolutions, beside the real data."""
+    return real_data.parent / "weights" / "vgg16_features.safetensors"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the skips that CI does not allow."""
+    for report in unexplained_skips(terminalreporter):
+        terminalreporter.write_line(f"CI allows no skip here: {report.nodeid}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI, fail on any skip that is not for want of a GPU."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and unexplained_skips(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def unexplained_skips(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    """The skipped tests whose reason is not a missing GPU; none outside CI."""
+    if "CI" not in os.environ:
+        return []
+    return [one for one in reporter.stats.get("skipped", []) if "GPU" not in str(one.longrepr)]

@@ -1,0 +1,171 @@
+"""The command line: files, exit statuses, one JSON object, and sentences in place of tracebacks."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn.__main__ import choose_stems, main
+from fcn.datasets import open_dataset
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with a good photo, a broken one and something else."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (61, 40), (90, 120, 200)).save(folder / "street.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "street.jpg").read_bytes()[:300])
+    (folder / "notes.txt").write_text("not a photo, and not meant as one")
+    return folder
+
+
+def run(*arguments: object) -> int:
+    """The exit status of a command line."""
+    return main([str(argument) for argument in arguments])
+
+
+def test_segment_writes_three_files(photos, tiny_checkpoint, tmp_path, capsys):
+    out = tmp_path / "out"
+    status = run("segment", photos / "street.jpg", "--checkpoint", tiny_checkpoint, "--output", out)
+    assert status == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "street.json",
+        "street.png",
+        "street_overlay.png",
+    ]
+    mask = Image.open(out / "street.png")
+    summary = json.loads((out / "street.json").read_text())
+    assert mask.mode == "P" and mask.size == (61, 40) == tuple(summary["size"])
+    counts = np.bincount(np.asarray(mask).ravel())
+    assert sorted(one["pixels"] for one in summary["classes"]) == sorted(counts[counts > 0])
+    assert summary["weights"] == str(tiny_checkpoint)
+    line = capsys.readouterr().out
+    assert line.startswith(f"{photos / 'street.jpg'}: {summary['classes'][0]['name']} ")
+
+
+def test_segment_reports_a_bad_file_and_goes_on(photos, tiny_checkpoint, tmp_path, capsys):
+    out = tmp_path / "out"
+    missing = tmp_path / "missing.png"
+    status = run("segment", missing, photos, "--checkpoint", tiny_checkpoint, "--output", out)
+    shown = capsys.readouterr()
+    assert status == 1
+    assert (out / "street.png").is_file() and not (out / "broken.png").exists()
+    complaints = shown.err.strip().splitlines()
+    assert len(complaints) == 2
+    assert complaints[0] == f"{missing} does not exist."
+    assert str(photos / "broken.jpg") in complaints[1]
+
+
+def test_segment_keeps_photos_of_equal_names_apart(photos, tiny_checkpoint, tmp_path):
+    Image.new("RGB", (20, 30)).save(tmp_path / "street.png")
+    args = ("--checkpoint", tiny_checkpoint, "--output", tmp_path, "--stride", 32)
+    assert run("segment", photos / "street.jpg", tmp_path / "street.png", *args) == 0
+    assert Image.open(tmp_path / "street.png").mode == "RGB"  # the photo is still there
+    assert Image.open(tmp_path / "street-2.png").size == (61, 40)
+    assert Image.open(tmp_path / "street-3.png").size == (20, 30)
+
+
+def test_stems_never_collide(tmp_path: Path):
+    photos = [Path(name) for name in ("a.jpg", "b/A.png", "a_overlay.jpg", "a-2.gif", "c.jpg")]
+    stems = choose_stems(photos, tmp_path)
+    files = [f"{stem}{end}".lower() for stem in stems for end in (".png", "_overlay.png", ".json")]
+    assert len(set(files)) == len(files) == 15
+    assert stems[0] == "a" and stems[-1] == "c"
+
+
+def test_segment_says_when_it_is_unsure(photos, tiny_checkpoint, tmp_path, capsys):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "doubtful")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"doubt_below": 1.0}))
+    run("segment", photos / "street.jpg", "--checkpoint", folder, "--output", tmp_path / "out")
+    assert "unsure" in capsys.readouterr().out
+
+
+def test_evaluate_prints_one_json_object(tiny_checkpoint, capsys):
+    arguments = ("--dataset", "shapes", "--limit", 3, "--json", "--stride", 16)
+    assert run("evaluate", tiny_checkpoint, *arguments) == 0
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert shown.out.count("\n") == 1 and "mIoU" in shown.err
+    assert 0 <= report["mean_iou"] <= report["pixel_accuracy"] <= 1
+    assert set(report["per_class_iou"]) == set(report["classes"])
+    scenes = open_dataset("shapes", "", "val")
+    assert np.sum(report["confusion"]) == sum(scenes.read(index)[1].size for index in range(3))
+    known = {"dataset": "shapes", "split": "val", "images": 3, "stride": 16, "engine": "torch"}
+    assert known.items() <= report.items()
+    assert {"mean_accuracy", "fw_iou", "protocol", "seconds"} <= set(report)
+
+
+def test_evaluate_prints_a_table(tiny_checkpoint, capsys):
+    assert run("evaluate", tiny_checkpoint, "--dataset", "shapes", "--limit", 1) == 0
+    shown = capsys.readouterr().out
+    assert "circle" in shown and "shapes val, 1 photos" in shown and "label resolution" in shown
+
+
+def test_evaluate_refuses_other_classes(tiny_checkpoint, real_data, capsys):
+    status = run("evaluate", tiny_checkpoint, "--dataset", "camvid", "--data", real_data)
+    assert status == 1
+    assert "only the checkpoint has background" in capsys.readouterr().err
+
+
+def test_check_reports_and_tells_by_its_status(tmp_path, capsys):
+    assert run("check", "--dataset", "shapes", "--split", "val") == 0
+    assert "circle" in capsys.readouterr().out
+    assert run("check", "--dataset", "camvid", "--data", tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("segment", "x.jpg", "--output", "out", "--checkpoint", "nowhere"),
+        ("evaluate", "nowhere", "--dataset", "shapes"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(arguments, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("fcn: nowhere ")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("segment", "x.jpg"),
+        ("segment", "x.jpg", "--output", "out", "--opacity", "2"),
+        ("segment", "x.jpg", "--output", "out", "--stride", "7"),
+        ("evaluate", "x", "--dataset", "imagenet"),
+        ("evaluate", "x", "--dataset", "shapes", "--limit", "-1"),
+    ],
+)
+def test_bad_flags_are_told_by_argparse(arguments):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+
+
+def test_the_program_itself(root: Path, photos: Path, tiny_checkpoint: Path, tmp_path: Path):
+    """The exit status, and that no traceback reaches the user, from outside."""
+    out = tmp_path / "file"
+    out.write_text("where a folder should be")
+    command = [sys.executable, "-m", "fcn", "segment", str(photos / "street.jpg")]
+    command += ["--checkpoint", str(tiny_checkpoint), "--output", str(out)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"fcn: {out}: File exists\n"
+
+
+@pytest.mark.parametrize("command", ["segment", "evaluate", "check"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"python -m fcn {command} " in capsys.readouterr().out.split("examples:")[1]

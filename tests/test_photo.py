@@ -1,0 +1,244 @@
+"""Photos: every kind of file a stranger may hand over ends as clean RGB or as one sentence."""
+
+import io
+import os
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fcn.photo import MAX_PIXELS, PhotoError, open_photo, photos_in
+
+GRADIENT = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> io.BytesIO:
+    """An image as a file in memory."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+def mean(photo: Image.Image) -> float:
+    """Mean value, to tell a picture from a white or black one."""
+    assert photo.mode == "RGB"
+    return float(np.asarray(photo).mean())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV"])
+def test_modes_become_rgb(mode: str):
+    image = Image.fromarray(np.stack([GRADIENT] * 3, 2)).convert(mode)
+    assert mean(open_photo(image)) == pytest.approx(127.5, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("JPEG", "RGB"),
+        ("JPEG", "L"),
+        ("JPEG", "CMYK"),
+        ("PNG", "P"),
+        ("PNG", "1"),
+        ("WEBP", "RGB"),
+        ("AVIF", "RGB"),
+        ("GIF", "P"),
+        ("BMP", "RGB"),
+        ("TIFF", "CMYK"),
+        ("PPM", "RGB"),
+    ],
+)
+def test_formats_are_read(kind: str, mode: str):
+    image = Image.fromarray(np.stack([GRADIENT] * 3, 2)).resize((64, 64)).convert(mode)
+    photo = open_photo(encode(image, kind))
+    assert photo.size == (64, 64)
+    assert mean(photo) == pytest.approx(127.5, abs=3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_hidden_colors_do_not_show(kind: str):
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    photo = open_photo(encode(image, kind, **({"exact": True} if kind == "WEBP" else {})))
+    assert photo.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_half_transparent_is_half_white():
+    assert open_photo(Image.new("RGBA", (1, 1), (255, 0, 0, 128))).getpixel((0, 0)) == (
+        255,
+        127,
+        127,
+    )
+    assert open_photo(Image.new("LA", (1, 1), (0, 0))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_transparent_colors_of_palettes_are_white():
+    image = Image.new("P", (2, 1), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    photo = open_photo(encode(image, "PNG", transparency=0))
+    assert [photo.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (0, 0, 255)]
+    grey = open_photo(encode(Image.new("L", (1, 1), 7), "PNG", transparency=7))
+    assert grey.getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_not_clipped(kind: str):
+    image = Image.fromarray(GRADIENT.astype(np.uint16) * 257)
+    photo = open_photo(encode(image, kind))
+    assert (np.asarray(photo)[..., 0] == GRADIENT).all()
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0, 1e6])
+def test_floats_are_scaled(white: float):
+    values = GRADIENT.astype(np.float32) / 255 * white
+    values[0, 0] = np.nan
+    photo = open_photo(encode(Image.fromarray(values), "TIFF"))
+    assert np.abs(np.asarray(photo)[..., 0].astype(int) - GRADIENT).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_a_black_picture_stays_black(mode: str):
+    assert mean(open_photo(Image.new(mode, (3, 3)))) == 0
+
+
+def test_animations_give_their_first_picture():
+    frames = [Image.new("RGB", (5, 4), color) for color in ("red", "lime", "blue")]
+    for kind in ("GIF", "PNG", "WEBP"):
+        file = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+        red, green, blue = open_photo(file).getpixel((2, 2))
+        assert red > 240 and green < 20 and blue < 20
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_turns_the_photo(kind: str):
+    image = Image.new("RGB", (32, 16), "black")
+    image.paste("white", (0, 0, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise: the white left half comes to the top
+    photo = open_photo(encode(image, kind, exif=exif))
+    assert photo.size == (16, 32)
+    assert photo.getpixel((8, 4))[0] > 240 and photo.getpixel((8, 28))[0] < 15
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_cost_the_photo():
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(range(40))
+    assert open_photo(encode(Image.new("RGB", (8, 8)), "JPEG", exif=exif)).size == (8, 8)
+
+
+def test_a_given_picture_is_not_changed():
+    image = Image.new("RGBA", (2, 2), (1, 2, 3, 4))
+    photo = open_photo(image)
+    photo.putpixel((0, 0), (9, 9, 9))
+    assert image.mode == "RGBA" and image.getpixel((0, 0)) == (1, 2, 3, 4)
+    plain = Image.new("RGB", (2, 2))
+    assert open_photo(plain) is not plain
+
+
+def test_names_do_not_matter(tmp_path: Path):
+    Image.new("RGBA", (3, 2), "red").save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(tmp_path / "x.gif")
+    assert open_photo(tmp_path / "x.gif").getpixel((0, 0)) == (255, 0, 0)
+    assert open_photo(str(tmp_path / "x.gif")).size == (3, 2)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nothing."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    crc = struct.pack(">I", zlib.crc32(chunk))
+    data = struct.pack(">I", 99) + b"IDAT" + zlib.compress(bytes(99))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + crc + data
+
+
+HOSTILE = {
+    "empty.jpg": (b"", "empty.jpg is empty"),
+    "text.png": (b"hello, I am a picture", "text.png is not a photo"),
+    "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC: export as JPEG"),
+    "drawing.svg": (b"<?xml version='1.0'?><svg width='9'/>", "is SVG"),
+    "large.png": (png_header(13000, 3100), "13000 x 3100 pixels, more than 40 megapixels"),
+    "huge.png": (png_header(20000, 20000), "larger than 40 megapixels"),
+    "flat.png": (png_header(0, 9), "flat.png"),
+    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a photo"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_end_in_one_sentence(name: str, tmp_path: Path):
+    content, sentence = HOSTILE[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PhotoError, match=sentence) as caught:
+        open_photo(tmp_path / name)
+    assert str(caught.value).startswith(name) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
+def test_truncated_files_are_refused(kind: str):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = encode(Image.fromarray(noise), kind).getvalue()
+    with pytest.raises(PhotoError, match="cat.jpg is"):
+        open_photo(io.BytesIO(content[: len(content) // 2]), name="cat.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_before_it_is_decoded():
+    bomb = encode(Image.new("1", (13000, 13000)), "PNG")
+    start = time.perf_counter()
+    with pytest.raises(PhotoError, match="13000 x 13000"):
+        open_photo(bomb)
+    assert time.perf_counter() - start < 0.2
+
+
+def test_the_limit_itself_is_accepted():
+    width = MAX_PIXELS // 5000
+    assert open_photo(encode(Image.new("1", (width, 5000)), "PNG")).size == (width, 5000)
+    with pytest.raises(PhotoError, match="more than 40"):
+        open_photo(Image.new("1", (width, 5001)))
+
+
+def test_what_is_not_a_file_is_told(tmp_path: Path):
+    with pytest.raises(PhotoError, match="none.jpg does not exist"):
+        open_photo(tmp_path / "none.jpg")
+    with pytest.raises(PhotoError, match="is a folder"):
+        open_photo(tmp_path)
+    if os.geteuid():
+        (tmp_path / "secret.jpg").touch(mode=0)
+        with pytest.raises(PhotoError, match="cannot be read"):
+            open_photo(tmp_path / "secret.jpg")
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=200, deadline=None)
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"]),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_damage_gives_a_photo_or_a_sentence(kind: str, changes: list[tuple[int, int]]):
+    content = bytearray(encode(Image.fromarray(np.stack([GRADIENT] * 3, 2)), kind).getvalue())
+    for place, value in changes:
+        content[place % len(content)] = value
+    try:
+        assert open_photo(io.BytesIO(bytes(content))).mode == "RGB"
+    except PhotoError as error:
+        assert str(error).startswith("The photo")
+
+
+def test_a_folder_is_taken_as_its_photos(tmp_path: Path):
+    for name in ("b.JPG", "a.png", "c.heic", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    names = [path.name for path in photos_in([tmp_path])]
+    assert names == ["a.png", "b.JPG", "c.heic"]
+    assert photos_in([str(tmp_path / "notes.txt")]) == [tmp_path / "notes.txt"]
+
+
+def test_missing_and_empty_folders_are_told(tmp_path: Path):
+    with pytest.raises(PhotoError, match="nowhere does not exist"):
+        photos_in([tmp_path / "nowhere"])
+    with pytest.raises(PhotoError, match="holds no photos"):
+        photos_in([tmp_path])

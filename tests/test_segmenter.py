@@ -1,0 +1,215 @@
+"""The Segmenter: any size in, same size out; exact enlargement; one engine as good as another."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fcn import checkpoint, segmentation
+from fcn.errors import InputError
+from fcn.palette import distinct
+from fcn.segmenter import ENGINES, STRIDES, Segmenter
+
+
+class FixedEngine:
+    """Answers with the same coarse scores, stretched over whatever picture it is shown."""
+
+    name = "fixed"
+
+    def __init__(self, num_classes: int = 4, **config: Any) -> None:
+        self.config = {
+            "classes": [f"class {i}" for i in range(num_classes)],
+            "palette": None,
+            "stride": 8,
+            "inference_size": 64,
+            "temperature": 1.0,
+            "doubt_below": 0.0,
+            **config,
+        }
+        self.coarse = np.random.default_rng(0).normal(0, 3, (num_classes, 5, 6))
+        self.seen: list[tuple[int, ...]] = []
+
+    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+        self.seen.append(image.shape)
+        rows = np.arange(image.shape[0]) * 5 // image.shape[0]
+        columns = np.arange(image.shape[1]) * 6 // image.shape[1]
+        return self.coarse[:, rows][:, :, columns].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_checkpoint: Path) -> Segmenter:
+    return Segmenter.load(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((131, 97))
+
+
+@pytest.mark.parametrize("stride", [None, *STRIDES])
+@pytest.mark.parametrize("size", [(1, 1), (1000, 1), (1, 1000), (97, 53), (640, 481)])
+def test_labels_have_the_photos_size(segmenter: Segmenter, size: tuple[int, int], stride):
+    result = segmenter(Image.new("RGB", size, (200, 90, 30)), stride)
+    assert result.labels.shape == result.confidence.shape == size[::-1]
+    assert result.labels.dtype == np.uint8 and result.confidence.dtype == np.float32
+    assert result.labels.max() < len(segmenter.classes)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 200))
+def test_any_size_gives_probabilities(width: int, height: int, inference_size: int):
+    result = Segmenter(FixedEngine(inference_size=inference_size), "")(
+        Image.new("RGB", (width, height))
+    )
+    assert result.size == (width, height)
+    assert 0.25 <= result.confidence.min() <= result.confidence.max() <= 1
+    assert sum(one.share for one in result.found()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("size", "inference_size", "seen"),
+    [
+        ((960, 720), 480, (360, 480)),
+        ((720, 960), 480, (480, 360)),
+        ((480, 360), 480, (360, 480)),
+        ((10, 8), 480, (16, 20)),
+        ((10000, 1), 480, (1, 480)),
+        ((333, 111), 0, (111, 333)),
+        ((4096, 10), 0, (5, 2048)),
+    ],
+)
+def test_the_network_sees_its_own_size(size, inference_size, seen):
+    engine = FixedEngine(inference_size=inference_size)
+    Segmenter(engine, "")(Image.new("RGB", size))
+    assert engine.seen == [(*seen, 3)]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (131, 97), (640, 480), (20, 300), (7, 5), (1, 1)])
+def test_scores_are_enlarged_bilinearly(size: tuple[int, int]):
+    """The same numbers as torch's interpolation, half-pixel centres and anti-aliasing."""
+    engine = FixedEngine()
+    result = Segmenter(engine, "")(Image.new("RGB", size))
+    scores = torch.from_numpy(engine.scores(np.empty(engine.seen[0]), None))[None]
+    whole = F.interpolate(scores, size=size[::-1], mode="bilinear", antialias=True)
+    confidence, labels = whole[0].softmax(0).max(0)
+    assert (result.labels == labels.numpy()).mean() > 0.999  # but for ties
+    np.testing.assert_allclose(result.confidence, confidence.numpy(), atol=2e-5)
+
+
+def test_strips_equal_the_whole(monkeypatch: pytest.MonkeyPatch):
+    photo, results = Image.new("RGB", (333, 217)), []
+    for floats in (1 << 30, 4 * 333 * 10, 1):
+        monkeypatch.setattr(segmentation, "STRIP_FLOATS", floats)
+        results.append(Segmenter(FixedEngine(), "")(photo))
+    for other in results[1:]:
+        assert (other.labels == results[0].labels).mean() > 0.999
+        np.testing.assert_allclose(other.confidence, results[0].confidence, atol=2e-5)
+
+
+def test_memory_does_not_grow_with_the_classes():
+    """150 classes at a photo's size would be 288 MB of scores here."""
+    segmenter, photo = Segmenter(FixedEngine(150), ""), Image.new("RGB", (800, 600))
+    tracemalloc.start()
+    segmenter(photo)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64e6
+
+
+def test_temperature_changes_the_confidence_alone(photo: Image.Image):
+    plain, soft = (Segmenter(FixedEngine(temperature=t), "")(photo) for t in (1.0, 3.0))
+    assert (plain.labels == soft.labels).mean() > 0.999
+    assert soft.mean_confidence < plain.mean_confidence - 0.1
+
+
+def test_strides_differ_and_the_default_is_the_checkpoints(segmenter: Segmenter, photo):
+    by_stride = {stride: segmenter(photo, stride).confidence for stride in STRIDES}
+    assert not np.allclose(by_stride[8], by_stride[32])
+    assert (segmenter(photo).confidence == by_stride[segmenter.stride]).all()
+
+
+def test_results_are_deterministic(segmenter: Segmenter, tiny_checkpoint: Path, photo):
+    first, again = segmenter(photo), Segmenter.load(tiny_checkpoint)(photo)
+    assert (first.labels == again.labels).all()
+    assert (first.confidence == again.confidence).all()
+
+
+def test_a_live_model_answers_like_its_checkpoint(segmenter: Segmenter, tiny_checkpoint, photo):
+    model = checkpoint.load(tiny_checkpoint).train()
+    live = Segmenter.of(model, "run")(photo)
+    assert live.weights == "run" and not model.training
+    np.testing.assert_allclose(live.confidence, segmenter(photo).confidence, atol=1e-4)
+
+
+def test_it_knows_what_the_checkpoint_says(segmenter: Segmenter, tiny_checkpoint: Path):
+    config = json.loads((tiny_checkpoint / "config.json").read_text())
+    assert list(segmenter.classes) == config["classes"]
+    assert [list(color) for color in segmenter.palette] == config["palette"]
+    assert segmenter.inference_size == config["inference_size"]
+    assert segmenter.source == str(tiny_checkpoint)
+    assert segmenter.metrics["mean_iou"] == 0.125
+    assert segmenter.engine == "torch"
+
+
+def test_metrics_and_palette_may_be_missing(tiny_checkpoint: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "bare")
+    (folder / "metrics.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"palette": None}))
+    segmenter = Segmenter.load(folder)
+    assert segmenter.metrics == {}
+    assert segmenter.palette == tuple(distinct(len(segmenter.classes)))
+
+
+@pytest.mark.parametrize("stride", [0, 4, 64, "8"])
+def test_unknown_strides_are_refused(segmenter: Segmenter, photo, stride):
+    with pytest.raises(InputError, match="8, 16 or 32"):
+        segmenter(photo, stride)
+
+
+def test_unknown_sources_engines_and_devices_are_refused(tiny_checkpoint: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="someone/name"):
+        Segmenter.load("someone/name")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        Segmenter.load(tmp_path)
+    with pytest.raises(InputError, match="auto, torch"):
+        Segmenter.load(tiny_checkpoint, engine="abacus")
+    with pytest.raises(InputError, match="Device 'abacus'"):
+        Segmenter.load(tiny_checkpoint, device="abacus")
+
+
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+def test_every_engine_loads_and_answers(engine: str, tiny_checkpoint: Path, photo):
+    segmenter = Segmenter.load(tiny_checkpoint, engine, device="cpu")
+    assert segmenter(photo).labels.shape == (97, 131)
+
+
+def test_scores_that_are_not_finite_are_told(photo: Image.Image):
+    engine = FixedEngine()
+    engine.coarse[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        Segmenter(engine, "broken")(photo)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_found_and_agrees(segmenter: Segmenter, tiny_checkpoint: Path, photo):
+    on_cpu = Segmenter.load(tiny_checkpoint, device="cpu")(photo)
+    np.testing.assert_allclose(segmenter(photo).confidence, on_cpu.confidence, atol=1e-2)
+
+
+def test_nothing_outside_the_engine_needs_torch(root: Path):
+    """A server with another engine must not pay for torch's memory."""
+    code = "import sys, fcn.segmenter, fcn.photo; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
