@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 import torch
 from tqdm import tqdm
 
 from fcn.config import TrainConfig, add_flags, read_config
 from fcn.errors import InputError
-from fcn.trainer import Progress, Trainer
+from fcn.trainer import Trainer
 
 LOG_EVERY = 10
 
@@ -27,34 +28,43 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.wanted = False
-        self.before = {kind: signal.signal(kind, self) for kind in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
 
-    def __call__(self, kind: int, frame: FrameType | None) -> None:
-        """Note the wish and restore the usual meaning of the signals."""
-        self.wanted = True
-        self.restore()
-        tqdm.write("Stopping after this step; the run is saved first.", file=sys.stderr)
+    def __enter__(self) -> Self:
+        for kind in self.before:
+            signal.signal(kind, self.note)
+        return self
 
-    def restore(self) -> None:
-        """Give the signals back."""
+    def __exit__(self, *error: object) -> None:
         for kind, handler in self.before.items():
             signal.signal(kind, handler)
+
+    def note(self, kind: int, frame: FrameType | None) -> None:
+        """Note the wish and give the signals back."""
+        self.wanted = True
+        self.__exit__()
+        tqdm.write("Stopping soon; the run is saved first.", file=sys.stderr)
 
 
 class ProgressBar:
     """The share of the budget that is used, the time left, the loss and the speed."""
 
-    def __init__(self, config: TrainConfig, progress: Progress, disable: bool) -> None:
-        self.config, self.progress = config, progress
-        self.first = progress.step, progress.seconds
-        is_terminal = sys.stderr.isatty()
+    def __init__(self, config: TrainConfig, trainer: Trainer) -> None:
+        self.config, self.progress = config, trainer.progress
+        self.first = self.progress.step, self.progress.seconds
         self.bar = tqdm(
             total=100,
-            initial=100 * progress.share(config),
-            disable=disable,
-            mininterval=0.1 if is_terminal else 30,
+            initial=100 * self.progress.share(config),
+            disable=not trainer.accelerator.is_main_process,
+            mininterval=0.1 if sys.stderr.isatty() else 30,
             bar_format="{percentage:3.0f}% |{bar:20}| {elapsed} used, {remaining} left{postfix}",
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
 
     def show(self, loss: float) -> None:
         """Bring the bar up to date."""
@@ -63,10 +73,6 @@ class ProgressBar:
         text = f"step {self.progress.step}, loss {loss:.3f}, {speed:.1f} images/s"
         self.bar.set_postfix_str(text, refresh=False)
         self.bar.update(100 * self.progress.share(self.config) - self.bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self.bar.close()
 
 
 def check_finite(loss: float, step: int, config: TrainConfig) -> None:
@@ -90,35 +96,37 @@ def train(config: TrainConfig) -> Path:
         The run's folder: ``best`` in it is the checkpoint to serve, ``last`` the one to resume.
 
     Raises:
-        InputError: For a mistake in the config or the data, a loss that is not finite, and a GPU
-            that is too small. The last checkpoint stays as it is.
+        InputError: For a mistake in the config or the data, and a loss that is not finite. The
+            last checkpoint stays as it is.
+        KeyboardInterrupt: If the run was told to stop; it is saved first.
     """
     trainer = Trainer(config)
     progress, clock = trainer.progress, time.perf_counter()
-    saved, losses, stop = clock, [], StopSignal()
-    bar = ProgressBar(config, progress, disable=not trainer.accelerator.is_main_process)
-    for passes in trainer.batches():
-        losses.append(trainer.step(passes))
-        is_due = progress.step % config.eval_every == 0
-        if progress.step % LOG_EVERY and not is_due and progress.step < config.steps:
-            continue
-        loss = float(torch.stack(losses).mean())
-        losses.clear()
-        check_finite(loss, progress.step, config)
-        now = time.perf_counter()
-        progress.seconds += now - clock
-        clock, stopping = now, trainer.agree(stop.wanted)
-        progress.history.append({"step": progress.step, "loss": loss, "seconds": progress.seconds})
-        bar.show(loss)
-        is_done = progress.share(config) == 1
-        if is_due or is_done:
-            trainer.validate()
-        if is_done or stopping or now - saved > 60 * config.save_minutes:
-            trainer.save()
-            saved = now
-        if is_done or stopping:
-            break
-    bar.close()
+    saved, losses = clock, []
+    with StopSignal() as stop, ProgressBar(config, trainer) as bar:
+        for passes in trainer.batches():
+            losses.append(trainer.step(passes))
+            is_due = progress.step % config.eval_every == 0
+            if progress.step % LOG_EVERY and not is_due and progress.step < config.steps:
+                continue
+            loss = float(torch.stack(losses).mean())
+            losses.clear()
+            check_finite(loss, progress.step, config)
+            now = time.perf_counter()
+            progress.seconds += now - clock
+            clock, is_stopped = now, trainer.agree(stop.wanted)
+            progress.log(loss)
+            bar.show(loss)
+            is_done = progress.share(config) == 1
+            if is_due or is_done:
+                trainer.validate()
+            if is_done or is_stopped or now - saved > 60 * config.save_minutes:
+                trainer.save()
+                saved = now
+            if is_done:
+                break
+            if is_stopped:
+                raise KeyboardInterrupt
     return config.folder()
 
 
@@ -138,8 +146,8 @@ def parse(arguments: list[str] | None) -> TrainConfig:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    config = parse(arguments)
     try:
+        config = parse(arguments)
         run = train(config)
     except torch.OutOfMemoryError as error:
         print(
@@ -150,8 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     except InputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command with --resume goes on.", file=sys.stderr)
+        return 130
     print(f"Saved in {run}. See it: python app.py --model {run}")
     return 0
 

@@ -72,6 +72,16 @@ class TrainConfig:
     workers: int = option(-1, "processes that read and augment; -1 for one per core, up to 8")
     seed: int = option(0, "of everything random")
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can have."""
+        for name in ("steps", "batch_size", "accumulate", "eval_every", "width", "lr"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
+        if min(self.crop) < 1 or not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError("--crop and --scale must be more than 0, and the range in order.")
+        if not 0 <= self.frozen_stages <= 5:
+            raise InputError(f"--frozen-stages is {self.frozen_stages}, but VGG has 5 stages.")
+
     def folder(self) -> Path:
         """Where the run is kept."""
         return Path(self.output or f"runs/{self.dataset}")

@@ -73,6 +73,10 @@ class Progress:
     best: float = -1.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
+    def log(self, loss: float) -> None:
+        """Add to the history where the run is."""
+        self.history.append({"step": self.step, "loss": loss, "seconds": self.seconds})
+
     def share(self, config: TrainConfig) -> float:
         """The part of the budget that is used, from 0 to 1."""
         used = self.step / config.steps
@@ -183,6 +187,11 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=find_precision(config.precision))
         self.train_set, self.val_set = open_splits(config)
         self.run = config.folder()
+        if not config.resume and (self.run / "last").exists():
+            raise InputError(
+                f"{self.run} already holds a run: add --resume to go on with it, or choose another"
+                " folder with --output."
+            )
         self.micro_batch = split_batch(config, self.accelerator.num_processes)
         resumed = self.read_last() if config.resume else None
         torch.manual_seed(config.seed)

@@ -1,0 +1,57 @@
+"""The config as flags and as a file."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import train
+from fcn.config import TrainConfig, read_config
+from fcn.errors import InputError
+
+
+def test_every_field_is_a_flag_that_says_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(TrainConfig):
+        assert "--" + field.name.replace("_", "-") in text
+        assert field.metadata["help"] in text
+    assert text.count("(default: ") == len(dataclasses.fields(TrainConfig))
+
+
+def test_flags_become_the_config() -> None:
+    flags = "--dataset camvid --crop 224 288 --scale 0.5 2 --classes a b --no-flip --lr 1e-3"
+    config = train.parse(flags.split())
+    assert (config.dataset, config.crop, config.scale) == ("camvid", (224, 288), (0.5, 2.0))
+    assert (config.classes, config.flip, config.lr) == (["a", "b"], False, 1e-3)
+    assert dataclasses.replace(TrainConfig(), dataset="camvid").steps == config.steps
+
+
+def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
+    config = TrainConfig(dataset="shapes", crop=(64, 96), classes=["circle"], seed=7)
+    file = tmp_path / "training.json"
+    file.write_text(json.dumps({"config": dataclasses.asdict(config), "history": []}))
+    assert train.parse(["--config", str(file)]) == config
+    changed = train.parse(["--config", str(file), "--seed", "8"])
+    assert changed == dataclasses.replace(config, seed=8)
+    file.write_text(json.dumps({"seed": 3}))
+    assert train.parse(["--config", str(file)]) == TrainConfig(seed=3)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"config": 3}', '{"sede": 1}'])
+def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"config\.json"):
+        read_config(file, TrainConfig)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 0}, {"batch_size": -1}, {"crop": (0, 10)}, {"scale": (2, 1)}, {"frozen_stages": 6}],
+)
+def test_impossible_numbers_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="--"):
+        TrainConfig(**changes)

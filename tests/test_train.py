@@ -1,0 +1,169 @@
+"""The trainer from its command line: it learns, survives, and says what went wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import train
+from fcn import checkpoint
+from fcn.datasets import open_dataset
+from fcn.evaluation import evaluate
+from fcn.segmenter import Segmenter
+from fcn.shapes import SHAPES
+from fcn.trainer import Trainer
+
+TINY = "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2 --workers 1"
+# ImageNet's features by way of the bundled checkpoint, so that shapes are learnt in a minute.
+LEARN = (
+    "--crop 72 96 --batch-size 8 --steps 120 --eval-every 1000 --warmup 10 --width 64 --lr 2e-3"
+    " --backbone-lr 1e-4 --dropout 0 --scale 0.9 1.2 --precision fp32"
+)
+
+
+def learn(root: Path, output: Path, *flags: str) -> Segmenter:
+    start = ["--init", str(root / "checkpoints" / "street"), "--output", str(output)]
+    assert train.main([*LEARN.split(), *start, *flags]) == 0
+    return Segmenter.load(output)
+
+
+def write_shuffled_shapes(folder: Path) -> None:
+    """Shapes as a folder data set whose training masks belong to other pictures."""
+    for split in ("train", "val"):
+        data = open_dataset("shapes", folder, split)
+        for kind in ("images", "masks"):
+            (folder / split / kind).mkdir(parents=True)
+        for index in range(len(data)):
+            photo, labels = data.read(index)
+            owner = (index + 1) % len(data) if split == "train" else index
+            photo.save(folder / split / "images" / f"{index}.png")
+            Image.fromarray(labels).save(folder / split / "masks" / f"{owner}.png")
+    (folder / "classes.txt").write_text("\n".join(SHAPES))
+
+
+def test_shapes_are_learnt_and_then_served(root: Path, tmp_path: Path) -> None:
+    segmenter = learn(root, tmp_path / "run", "--dataset", "shapes")
+    val_set = open_dataset("shapes", tmp_path, "val")
+    matrix, _ = evaluate(segmenter, val_set, progress=False)
+    assert matrix.mean_iou >= 0.8
+    assert matrix.mean_iou == pytest.approx(segmenter.metrics["mean_iou"])
+    photo, labels = val_set.read(0)
+    assert (segmenter(photo).labels == labels).mean() > 0.9
+
+
+def test_shuffled_labels_teach_nothing(root: Path, tmp_path: Path) -> None:
+    write_shuffled_shapes(tmp_path / "data")
+    flags = ["--dataset", "folder", "--data", str(tmp_path / "data"), "--size", "96"]
+    assert learn(root, tmp_path / "run", *flags).metrics["mean_iou"] < 0.3
+
+
+def start(output: Path, *flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "train.py", *TINY.split(), "--output", str(output), *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def wait_for(is_there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_there():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    process = start(run, "--steps", "100000", "--save-minutes", "0.0001")
+    wait_for((run / "last").exists, process)
+    process.kill()
+    process.communicate()
+    kept = checkpoint.load_state(checkpoint.follow(run / "last"))["progress"]["step"]
+    assert kept >= train.LOG_EVERY
+    flags = [*TINY.split(), "--output", str(run), "--resume", "--steps", str(kept + 10)]
+    assert train.main(flags) == 0
+    history = checkpoint.read_json(checkpoint.resolve(run), "training.json")["history"]
+    steps = [entry["step"] for entry in history if "loss" in entry]
+    assert steps == sorted(set(steps))
+    assert kept in steps
+    assert steps[-1] == kept + 10
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_is_saved_first(tmp_path: Path, kind: signal.Signals) -> None:
+    run = tmp_path / "run"
+    process = start(run, "--steps", "100000", "--save-minutes", "0.0001")
+    wait_for((run / "last").exists, process)
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+
+
+def test_minutes_are_a_budget(tmp_path: Path) -> None:
+    flags = [*TINY.split(), "--steps", "1000000", "--minutes", "0.02"]
+    began = time.monotonic()
+    assert train.main([*flags, "--output", str(tmp_path / "run")]) == 0
+    assert time.monotonic() - began < 60
+    progress = checkpoint.read_json(checkpoint.resolve(tmp_path / "run"), "training.json")
+    assert progress["seconds"] >= 1.2
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    flags = [*TINY.split(), "--output", str(run), "--precision", "fp32"]
+    assert train.main([*flags, "--steps", "10"]) == 0
+    before = checkpoint.follow(run / "last")
+    huge = ["--lr", "1e30", "--backbone-lr", "1e30", "--clip", "1e30", "--warmup", "1"]
+    assert train.main([*flags, "--steps", "40", "--resume", *huge]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "near step 20" in message
+    assert "lower --lr (now 1e+30)" in message
+    assert checkpoint.follow(run / "last") == before
+    assert all(v.isfinite().all() for v in checkpoint.load(before).state_dict().values())
+
+
+def test_a_gpu_that_is_too_small_is_told_which_flags_to_lower(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(train, "train", fail)  # no GPU here can be filled
+    assert train.main(TINY.split()) == 1
+    message = capsys.readouterr().err
+    for flag in ("--accumulate", "--crop", "--batch-size"):
+        assert flag in message
+
+
+def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["--data", str(tmp_path / "nowhere")]) == 1
+    captured = capsys.readouterr()
+    assert "ADEChallengeData2016" in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_training_on_real_street_photos_takes_off(
+    tmp_path: Path, real_data: Path, real_weights: Path
+) -> None:
+    flags = ["--dataset", "camvid", "--data", str(real_data), "--crop", "96", "128"]
+    flags += ["--backbone-weights", str(real_weights), "--batch-size", "4", "--steps", "20"]
+    flags += ["--warmup", "5", "--output", str(tmp_path / "run")]
+    trainer = Trainer(train.parse(flags))
+    losses = [float(trainer.step(passes)) for passes in islice(trainer.batches(), 20)]
+    assert losses[0] == pytest.approx(np.log(11), rel=0.01)  # a fresh head knows nothing
+    assert np.mean(losses[-5:]) < 0.75 * losses[0]

@@ -1,0 +1,190 @@
+"""A run's parts: the loss, the step, and that stopping changes nothing."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import CLASSES, build_tiny
+
+from fcn import checkpoint
+from fcn.config import TrainConfig
+from fcn.errors import InputError
+from fcn.head import REACHES, STRIDES
+from fcn.metrics import IGNORE_INDEX
+from fcn.trainer import Objective, Trainer, build_optimizer, find_precision
+
+
+def config_in(folder: Path, **changes: Any) -> TrainConfig:
+    """A run on shapes that takes moments: random weights, small crops, float32."""
+    small = {"dataset": "shapes", "backbone_weights": "none", "width": 8, "precision": "fp32"}
+    sizes = {"crop": (32, 40), "batch_size": 4, "workers": 0, "steps": 6, "warmup": 2}
+    return TrainConfig(**{**small, **sizes, "output": str(folder / "run"), **changes})
+
+
+def take(trainer: Trainer, steps: int) -> list[float]:
+    return [float(trainer.step(p)) for p in itertools.islice(trainer.batches(), steps)]
+
+
+def assert_same_weights(one: Trainer, other: Trainer, **tolerance: float) -> None:
+    theirs = other.model.state_dict()
+    for name, value in one.model.state_dict().items():
+        torch.testing.assert_close(value, theirs[name], **tolerance)
+
+
+def test_the_loss_is_the_sum_over_labelled_pixels_averaged_over_strides() -> None:
+    model = build_tiny(["a", "b"])
+    images, labels = torch.rand(2, 3, 24, 30), torch.randint(0, 2, (2, 24, 30))
+    labels[:, :10] = IGNORE_INDEX
+    with torch.no_grad():
+        loss = Objective(model, 8)(images, labels)
+        by_stride = [
+            F.cross_entropy(logits.movedim(1, -1)[labels < 2], labels[labels < 2], reduction="sum")
+            for logits in model.forward_all(images).values()
+        ]
+    torch.testing.assert_close(loss, torch.stack(by_stride).mean())
+
+
+def test_ignored_pixels_have_no_gradient() -> None:
+    logits = torch.randn(1, 2, 6, 6, requires_grad=True)
+    labels = torch.randint(0, 2, (1, 6, 6))
+    labels[:, 2:4] = IGNORE_INDEX
+
+    class Fixed(torch.nn.Module):
+        def features(self, images: torch.Tensor) -> None:
+            return None
+
+        def head(self, *arguments: Any) -> dict[int, torch.Tensor]:
+            return {8: logits}
+
+    Objective(Fixed(), 8)(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]
+    assert not logits.grad[:, :, 2:4].any()
+    assert logits.grad[:, :, :2].all()
+
+
+def test_a_batch_without_labels_changes_nothing_and_breaks_nothing(tmp_path: Path) -> None:
+    trainer = Trainer(config_in(tmp_path, weight_decay=0.0))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    images, labels = next(trainer.batches())[0]
+    assert float(trainer.step([(images, torch.full_like(labels, IGNORE_INDEX))])) == 0
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_how_a_step_is_split_does_not_change_it(tmp_path: Path) -> None:
+    whole = Trainer(config_in(tmp_path, dropout=0.0))
+    parts = Trainer(config_in(tmp_path, dropout=0.0, accumulate=4))
+    assert take(whole, 2) == pytest.approx(take(parts, 2), rel=1e-5)
+    # Adam divides by the gradient's size, so where that is nearly zero its sign is all that counts.
+    assert_same_weights(whole, parts, atol=2e-3, rtol=0)
+
+
+def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    through = Trainer(config)
+    losses = take(through, 4)
+    stopped = Trainer(config)
+    first = take(stopped, 2)
+    stopped.save()
+    resumed = Trainer(dataclasses.replace(config, resume=True))
+    assert resumed.progress.step == 2
+    assert first + take(resumed, 2) == losses
+    assert_same_weights(through, resumed, atol=0, rtol=0)
+
+
+def test_validating_does_not_disturb_training(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    plain, validated = Trainer(config), Trainer(config)
+    first = take(validated, 1)
+    score = validated.validate()
+    assert (
+        validated.progress.best
+        == score
+        == checkpoint.read_json(checkpoint.resolve(tmp_path / "run"), "metrics.json")["mean_iou"]
+    )
+    assert first + take(validated, 1) == take(plain, 2)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_a_stride_trains_what_it_reaches(stride: int) -> None:
+    model = build_tiny(CLASSES)
+    build_optimizer(model, TrainConfig(stride=stride, frozen_stages=2))
+    trained = {name for name, child in model.head.named_children() if child.weight.requires_grad}
+    assert trained == {name for name, finest in REACHES.items() if finest >= stride}
+
+
+def test_rates_of_old_and_new_layers_differ() -> None:
+    model = build_tiny(CLASSES)
+    old, new = build_optimizer(model, TrainConfig(frozen_stages=2)).param_groups
+    assert (old["lr"], new["lr"]) == (TrainConfig.backbone_lr, TrainConfig.lr)
+    assert len(old["params"]) == 2 * 9  # weights and biases of conv3_1 to conv5_3
+    everything = build_optimizer(model, TrainConfig(frozen_stages=0)).param_groups
+    assert sum(len(group["params"]) for group in everything) == len(list(model.parameters()))
+
+
+def test_the_published_checkpoint_tells_its_whole_story(tmp_path: Path) -> None:
+    trainer = Trainer(config_in(tmp_path, seed=3))
+    take(trainer, 1)
+    trainer.validate()
+    folder = checkpoint.resolve(tmp_path / "run")
+    files = {"config.json", "model.safetensors", "metrics.json", "training.json", "README.md"}
+    assert files | {"curves.png", "per_class_iou.png", "confusion.png"} == {
+        file.name for file in folder.iterdir()
+    }
+    training = checkpoint.read_json(folder, "training.json")
+    assert TrainConfig(**training["config"]).seed == 3
+    assert training["data"]["images"] == len(trainer.train_set)
+    metrics = checkpoint.read_json(folder, "metrics.json")
+    assert metrics["images"] == len(trainer.val_set)
+    assert f"{100 * metrics['mean_iou']:.1f} %" in (folder / "README.md").read_text()
+    assert 0 < checkpoint.load(folder).doubt_below < 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch_size": 5, "accumulate": 2}, "cannot be split evenly"),
+        ({"resume": True}, "holds no run to resume"),
+        ({"backbone_weights": "nowhere.safetensors"}, "nowhere.safetensors cannot be read"),
+        ({"init": "nowhere"}, "nowhere is not a checkpoint"),
+        ({"classes": ["sqare"]}, "square"),
+        ({"split": "trian"}, "trian"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_training(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Trainer(config_in(tmp_path, **changes))
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    Trainer(config_in(tmp_path)).save()
+    with pytest.raises(InputError, match="already holds a run: add --resume"):
+        Trainer(config_in(tmp_path))
+
+
+def test_fine_tuning_starts_from_what_fits(
+    tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_in(tmp_path, init=str(tiny_checkpoint), classes=["circle"])
+    trainer, source = Trainer(config), checkpoint.load(tiny_checkpoint)
+    row = source.classes.index("circle")
+    assert trainer.train_set.classes == ("background", "circle")
+    assert torch.equal(trainer.model.head.score_fr.weight[1], source.head.score_fr.weight[row])
+    assert "Started from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("wanted", "name"), [("fp32", "no"), ("bf16", "bf16")])
+def test_a_precision_that_is_asked_for_is_taken(wanted: str, name: str) -> None:
+    assert find_precision(wanted) == name
+
+
+def test_labels_of_samples_are_classes_or_ignored(tmp_path: Path) -> None:
+    trainer = Trainer(config_in(tmp_path))
+    values = set(np.unique(torch.cat([labels for _, labels in next(trainer.batches())])))
+    assert values <= {*range(len(CLASSES)), IGNORE_INDEX}

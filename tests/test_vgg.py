@@ -1,0 +1,126 @@
+"""Our VGG against torchvision's, layer for layer and number for number."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision import models
+
+from fcn.errors import InputError
+from fcn.vgg import (
+    CAFFE,
+    DEPTHS,
+    HEADS,
+    PRETRAINED,
+    VGG,
+    load_pretrained,
+    read_backbone_weights,
+)
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_paper_head_scores_as_torchvision_does(name: str) -> None:
+    torch.manual_seed(0)
+    theirs = models.get_model(name, weights=None).eval()
+    ours = VGG(name, head="paper").eval()
+    load_pretrained(ours, theirs.state_dict())
+    image = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        centre = ours(image).fc7[:, :, 3, 3]  # (1, 4096): where the 7x7 kernel sees all of pool5
+        torch.testing.assert_close(theirs.classifier[6](centre), theirs(image))
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_stages_compute_torchvisions_features(name: str) -> None:
+    torch.manual_seed(0)
+    theirs = models.get_model(name, weights=None).features.eval()
+    ours = VGG(name, width=8).eval()
+    load_pretrained(ours, {f"features.{key}": value for key, value in theirs.state_dict().items()})
+    x = image = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        for stage in ours.stages:
+            x = stage(x)
+        torch.testing.assert_close(x, theirs(image))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("size", [(1, 1), (33, 64), (65, 31)])
+def test_taps_lie_at_strides_8_16_and_32(head: str, size: tuple[int, int]) -> None:
+    vgg = VGG(head=head, width=8).eval()
+    with torch.inference_mode():
+        features = vgg(torch.rand(1, 3, *size))
+    for tap, stride, channels in zip(features, (8, 16, 32), vgg.channels, strict=True):
+        assert tap.shape == (1, channels, *(-(-side // stride) for side in size))
+
+
+def test_layers_have_the_papers_names() -> None:
+    names = {name.rpartition(".")[0] for name in VGG("vgg19", width=8).state_dict()}
+    assert {"stage1.conv1_1", "stage5.conv5_4", "classifier.fc6", "classifier.fc7"} <= names
+    assert len(names) == 16 + 2
+
+
+def test_freezing_stops_gradients_of_the_first_stages() -> None:
+    vgg = VGG(width=8)
+    vgg.freeze(2)
+    vgg(torch.rand(1, 3, 32, 32)).fc7.sum().backward()
+    grads = [stage[0].weight.grad is not None for stage in vgg.stages]
+    assert grads == [False, False, True, True, True]
+    with pytest.raises(ValueError, match="0 to 5"):
+        vgg.freeze(6)
+
+
+@pytest.mark.parametrize("arguments", [{"name": "vgg11"}, {"head": "huge"}])
+def test_unknown_parts_are_refused(arguments: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="must be one of"):
+        VGG(**arguments)
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    vgg19 = models.vgg19(weights=None).features.state_dict()
+    weights = {f"features.{key}": value for key, value in vgg19.items()}
+    with pytest.raises(InputError, match="16 convolutions, but this network has 13"):
+        load_pretrained(VGG("vgg16", width=8), weights)
+    weights["features.0.weight"] = torch.zeros(64, 3, 1, 1)
+    with pytest.raises(InputError, match=r"features\.0\.weight has shape \(64, 3, 1, 1\)"):
+        load_pretrained(VGG("vgg19", width=8), weights)
+    del weights["features.0.weight"]
+    with pytest.raises(InputError, match=r"features\.0\.weight is missing"):
+        load_pretrained(VGG("vgg19", width=8), weights)
+
+
+def test_normalisation_comes_with_the_weights(tmp_path: Path) -> None:
+    file, tensors = tmp_path / "vgg.safetensors", {"features.0.bias": torch.arange(64.0)}
+    save_file(tensors, file, metadata={"mean": json.dumps([0.1, 0.2, 0.3]), "std": "[1, 2, 3]"})
+    weights, normalisation = read_backbone_weights(file)
+    assert normalisation == ((0.1, 0.2, 0.3), (1, 2, 3))
+    assert torch.equal(weights["features.0.bias"], tensors["features.0.bias"])
+    save_file(tensors, file)
+    assert read_backbone_weights(file)[1] == CAFFE
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "vgg.safetensors"
+    with pytest.raises(InputError, match="cannot be read as a safetensors file"):
+        read_backbone_weights(file)
+    file.write_bytes(b"not weights")
+    with pytest.raises(InputError, match="cannot be read as a safetensors file"):
+        read_backbone_weights(file)
+
+
+@pytest.mark.parametrize("key", PRETRAINED)
+def test_published_normalisation_is_torchvisions(key: tuple[str, str]) -> None:
+    published, normalisation = PRETRAINED[key]
+    preset = published.transforms()
+    assert preset.mean == pytest.approx(list(normalisation.mean))
+    assert preset.std == pytest.approx(list(normalisation.std))
+
+
+def test_real_weights_load(real_weights: Path) -> None:
+    weights, normalisation = read_backbone_weights(real_weights)
+    vgg = VGG(width=8)
+    load_pretrained(vgg, weights)
+    assert normalisation.mean == pytest.approx(CAFFE.mean)
+    first = vgg.get_parameter("stage1.conv1_1.weight")
+    assert torch.equal(first, weights["features.0.weight"].float())
