@@ -73,14 +73,26 @@ class TrainConfig:
     seed: int = option(0, "of everything random")
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no run can have."""
+        """Refuse numbers that no run can have; JSON and flags give lists for tuples."""
+        (height, width), (low, high) = self.crop, self.scale
+        self.crop, self.scale = (height, width), (low, high)
         for name in ("steps", "batch_size", "accumulate", "eval_every", "width", "lr"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
-        if min(self.crop) < 1 or not 0 < self.scale[0] <= self.scale[1]:
+        if height < 1 or width < 1 or not 0 < low <= high:
             raise InputError("--crop and --scale must be more than 0, and the range in order.")
         if not 0 <= self.frozen_stages <= 5:
             raise InputError(f"--frozen-stages is {self.frozen_stages}, but VGG has 5 stages.")
+
+    def recipe(self) -> dict[str, Any]:
+        """The choices that another machine can repeat: all but where things lie on this one."""
+        recipe = dataclasses.asdict(self)
+        for name in ("data", "output", "resume", "workers"):
+            del recipe[name]
+        if self.backbone_weights not in ("imagenet", "none"):
+            recipe["backbone_weights"] = "imagenet"
+        recipe["init"] = Path(self.init).name if self.init else ""
+        return recipe
 
     def folder(self) -> Path:
         """Where the run is kept."""
@@ -127,8 +139,4 @@ def read_config(file: Path, config_type: type) -> dict[str, Any]:
         raise InputError(f"{file} is not a training config: {error}") from error
     if unknown:
         raise InputError(f"{file} has unknown fields: {', '.join(sorted(unknown))}.")
-    types = typing.get_type_hints(config_type)
-    return {
-        name: tuple(value) if typing.get_origin(types[name]) is tuple else value
-        for name, value in values.items()
-    }
+    return values

