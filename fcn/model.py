@@ -141,6 +141,8 @@ class FCN(
     def _save_pretrained(self, save_directory: Path) -> None:
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(weights, save_directory / WEIGHTS_NAME, metadata={"format": "pt"})
+        # safetensors writes for the owner alone; who serves a checkpoint is often another user.
+        (save_directory / WEIGHTS_NAME).chmod(0o644)
         text = json.dumps(self.config, indent=2, ensure_ascii=False)
         (save_directory / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 

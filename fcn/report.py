@@ -132,7 +132,7 @@ def plot_curves(history: list[dict[str, float]]) -> Figure:
         right.plot([entry["step"] for entry in scores], values, "o-", ms=3, label=f"val {label}")
     right.set(ylabel="per cent", ylim=(0, 100))
     if scores:
-        right.legend(loc="lower left", frameon=False)
+        right.legend(loc="center right", frameon=False)
     return figure
 
 
