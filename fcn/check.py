@@ -22,6 +22,10 @@ from .metrics import IGNORE_INDEX
 HEADERS, PIXELS = 1000, 32  # pairs of a split that the quick check looks at
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @dataclass
 class Report:
     """What a check found.
@@ -67,10 +71,10 @@ class Report:
                 yield f"{word}: and {len(alike) - SHOWN} more {kind}"
 
     def __str__(self) -> str:
-        pairs = ", ".join(f"{count} pairs in {split}" for split, count in self.pairs.items())
+        pairs = [f"{_count(number, 'pair')} in {split}" for split, number in self.pairs.items()]
         errors = sum(problem.is_error for problem in self.problems)
-        verdict = f"{errors} errors, {len(self.problems) - errors} warnings"
-        last = f"{self.title}: {pairs or 'no pairs'}; {verdict}"
+        verdict = f"{_count(errors, 'error')}, {_count(len(self.problems) - errors, 'warning')}"
+        last = f"{self.title}: {', '.join(pairs) or 'no pairs'}; {verdict}"
         return "\n".join([*self._shares(), *self._lines(False), *self._lines(True), last])
 
 
@@ -83,7 +87,7 @@ def _strays(source: Source, root: Path) -> Iterator[Problem]:
 
 
 def _spread(count: int, wanted: int) -> set[int]:
-    """Choose up to `wanted` of `count` positions, evenly spread, the first among them."""
+    """Choose up to ``wanted`` of ``count`` positions, evenly spread, the first among them."""
     return set(np.linspace(0, count - 1, min(count, wanted)).astype(int).tolist())
 
 
@@ -117,7 +121,7 @@ def _shared(pairs: dict[str, set[Path]]) -> Iterator[Problem]:
     for one, other in combinations(pairs, 2):
         common = pairs[one] & pairs[other]
         if common and one.startswith("train") != other.startswith("train"):
-            text = f"shares {len(common)} photos with {other}, such as {min(common).name}"
+            text = f"shares {_count(len(common), 'photo')} with {other}, such as {min(common).name}"
             text += "; a score on them says little"
             yield Problem("splits that overlap", one, text, is_error=False)
 
@@ -163,11 +167,11 @@ def check_dataset(
     """Look for what would spoil training or scoring.
 
     Args:
-        name: key in `DATASETS`.
-        data: as for `open_dataset`.
+        name: key in ``DATASETS``.
+        data: as for ``open_dataset``.
         splits: those to check; all that are there when empty.
-        classes: as for `open_dataset`.
-        others: as for `open_dataset`.
+        classes: as for ``open_dataset``.
+        others: as for ``open_dataset``.
         thorough: whether to decode every file, or only what takes a second or two.
 
     Returns:

@@ -2,7 +2,7 @@
 
 One convention, whatever a data set stores on disk: labels are uint8 class ids in
 ``[0, num_classes)``, or 255 for the pixels that training and scoring ignore. A new data set is
-one more entry in `DATASETS`.
+one more entry in ``DATASETS``.
 """
 
 import difflib
@@ -30,7 +30,10 @@ def _folder_palette(root: Path) -> dict[str, Color]:
     path = root / "classes.txt"
     if not path.is_file():
         raise InputError(f"{path} is missing; write the class names into it, one a line")
-    names = [line.strip() for line in path.read_text("utf-8-sig").strip().splitlines()]
+    try:
+        names = [line.strip() for line in path.read_text("utf-8-sig").strip().splitlines()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     if not all(names) or len(set(names)) < len(names) or not 0 < len(names) <= MAX_CLASSES:
         raise InputError(
             f"{path} must name each class once, one a line, no line empty, "
@@ -64,8 +67,8 @@ def keep_classes(
 ) -> tuple[dict[str, Color], np.ndarray]:
     """Choose some of a data set's classes and renumber them in the order given.
 
-    `background` is added in front when it is not among `classes` but needed: because the data
-    set has it, or to take in the other classes. With `others="ignore"` the other classes become
+    ``background`` is added in front when it is not among ``classes`` but needed: because the data
+    set has it, or to take in the other classes. With ``others="ignore"`` the other classes become
     255 instead, and a data set's own background stays what it is.
 
     Returns:
@@ -94,7 +97,7 @@ class Source:
     """One data set: its layout on disk and the meaning of its stored mask values.
 
     Attributes:
-        folder: what `--data` contains, such as `CamVid`; empty if `--data` is the root itself.
+        folder: what ``--data`` contains, such as ``CamVid``; empty if it is the root itself.
         layout: where a split's photos and masks lie in that folder, for messages.
         size: long side in pixels that photos are scaled to for training and serving.
         train: name of the split to train on.
@@ -130,7 +133,7 @@ class Source:
         return self.read is not read_pair
 
     def root(self, data: Path) -> Path:
-        """Find the data set's own folder in `data`, which may also be that folder itself."""
+        """Find the data set's own folder in ``data``, which may also be that folder itself."""
         parts = Path(self.folder).parts
         for skip in range(len(parts) + 1):
             inside = skip == 0 or data.resolve().parts[-skip:] == parts[:skip]
@@ -234,11 +237,13 @@ class SegmentationDataset:
     """Pairs of a photo and its labels, read when asked for.
 
     Attributes:
-        name: key in `DATASETS`.
+        name: key in ``DATASETS``.
         split: the split as it was asked for.
         classes: class names in label order.
         palette: one RGB colour per class.
         size: long side in pixels that photos are scaled to for training and serving.
+        pairs: photo and mask of each item.
+        table: (256,) uint8, the label that each stored mask value stands for.
     """
 
     def __init__(
@@ -279,7 +284,7 @@ class SegmentationDataset:
         if (labels == INVALID).any():
             value = values[labels == INVALID][0]
             raise InputError(
-                f"{mask} has the value {value}, which is none of the {len(self.classes)} classes; "
+                f"{mask} has the value {value}, which is no class; "
                 "`python -m fcn check` lists all such masks"
             )
         return image, labels
@@ -302,11 +307,11 @@ def open_dataset(
     """Open a split of a data set; lists its files and reads none of them.
 
     Args:
-        name: key in `DATASETS`.
-        data: the folder that contains the data set's own folder; `shapes` needs none.
+        name: key in ``DATASETS``.
+        data: the folder that contains the data set's own folder; ``shapes`` needs none.
         split: any split that is there.
-        classes: keep only these classes, see `keep_classes`; all when empty.
-        others: what the classes left out become, `background` or `ignore`.
+        classes: keep only these classes, see ``keep_classes``; all when empty.
+        others: what the classes left out become, ``background`` or ``ignore``.
 
     Raises:
         InputError: for a name, split or class that does not exist, and for an empty split.

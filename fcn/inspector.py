@@ -63,7 +63,7 @@ class Inspector:
         source: the data set.
         root: its folder.
         palette: all its classes with their colours.
-        table: what each stored mask value means, see `Source.labels`.
+        table: what each stored mask value means, see ``Source.labels``.
     """
 
     source: Source

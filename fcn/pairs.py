@@ -43,7 +43,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def two_folders(photos: str, masks: str) -> Callable[[Path, str], Files]:
-    """List the files of a split that is two folders, such as `{}/images` and `{}/masks`."""
+    """List the files of a split that is two folders, such as ``{}/images`` and ``{}/masks``."""
 
     def files(root: Path, split: str) -> Files:
         return _by_stem(root / photos.format(split)), _by_stem(root / masks.format(split))
@@ -63,8 +63,8 @@ def folders_with(pattern: str, partner: str) -> Callable[[Path], list[str]]:
 
 def voc_files(root: Path, split: str) -> Files:
     """List the files that a split's text file names, one stem a line; masks only if they exist."""
-    lines = (root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().splitlines()
-    stems = [line.split()[0] for line in lines if line.strip()]
+    listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
+    stems = [line.split()[0] for line in listing.read_text("utf-8").splitlines() if line.strip()]
     masks = {stem: root / "SegmentationClass" / f"{stem}.png" for stem in stems}
     return (
         {stem: root / "JPEGImages" / f"{stem}.jpg" for stem in stems},

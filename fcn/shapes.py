@@ -55,23 +55,23 @@ def _shape_color(rng: np.random.Generator, form: str) -> np.ndarray:
 
 
 def draw_scene(seed: int, size: int = 96) -> tuple[Image.Image, np.ndarray]:
-    """Draw three to five shapes, with shading and shadows, on clouded, grainy ground.
+    """Draw two to four shapes, with shading and shadows, on clouded, grainy ground.
 
     Args:
         seed: one scene each.
         size: width in pixels, from 1 up; the height is three quarters of it.
 
     Returns:
-        The RGB picture and its labels, (H, W) uint8: 0 is background, then the order of `SHAPES`.
+        The RGB picture and its labels, (H, W) uint8: 0 is background, then the order of ``SHAPES``.
     """
     rng = np.random.default_rng(seed)
     height, width = max(1, size * 3 // 4), size
     y, x = (np.mgrid[:height, :width] + 0.5) / height
     canvas = _ground(rng, height, width)
     labels = np.zeros((height, width), np.uint8)
-    for _ in range(rng.integers(3, 6)):
+    for _ in range(rng.integers(2, 5)):
         form = str(rng.choice(list(_FORMS)))
-        radius, turn = rng.uniform(0.16, 0.32), rng.uniform(0, 2 * np.pi)
+        radius, turn = rng.uniform(0.22, 0.42), rng.uniform(0, 2 * np.pi)
         u = (x - rng.uniform(0.05, 1.28)) / radius
         v = (y - rng.uniform(0.05, 0.95)) / radius
         outside = _outside(form, u, v, turn)

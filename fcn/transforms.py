@@ -83,7 +83,7 @@ def training_transform(
     flip: bool = True,
     color: float = 0.2,
 ) -> v2.Transform:
-    """Build the augmentation of a (`tv_tensors.Image` uint8, `tv_tensors.Mask`) pair.
+    """Build the augmentation of a (``tv_tensors.Image`` uint8, ``tv_tensors.Mask``) pair.
 
     Args:
         crop_size: (H, W) of the result, in pixels; what the photo does not fill is 255 in the
@@ -140,8 +140,8 @@ class Augmented(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 class EpochSampler(Sampler[tuple[int, int]]):
     """An endless stream of (epoch, index), dealt out to processes in turn.
 
-    Position p of the stream is epoch `p // length` and place `p % length` in that epoch's order.
-    Process `rank` of `world` takes positions `start + rank`, `start + rank + world`, ...
+    Position p of the stream is place ``p % length`` in the order of epoch ``p // length``.
+    Process ``rank`` of ``world`` takes positions ``start + rank``, ``start + rank + world``, ...
 
     Args:
         length: of the data set.
