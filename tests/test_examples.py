@@ -1,0 +1,34 @@
+"""The example photos that installed packages bring along."""
+
+import gradio as gr
+import pytest
+
+from fcn import examples
+from fcn.photo import open_photo
+
+
+@pytest.mark.parametrize("example", examples.EXAMPLES, ids=lambda one: one.title)
+def test_example_is_installed_and_a_photo(example):
+    assert example.file is not None
+    assert min(open_photo(example.file).size) >= 200
+
+
+@pytest.mark.parametrize(
+    ("classes", "first"), [(["Sky", "Building", "Car"], "Tower"), (["cat", "dog"], "Lion")]
+)
+def test_first_example_shows_what_the_network_finds(classes, first):
+    assert examples.find_examples(classes)[0].title == first
+
+
+def test_absent_examples_are_left_out(monkeypatch):
+    absent = examples.Example("No package", "no_such_package", "photo.jpg", ())
+    gone = examples.Example("No file", "gradio", "no_such_photo.jpg", ())
+    monkeypatch.setattr(examples, "EXAMPLES", (absent, *examples.EXAMPLES[:1], gone))
+    assert [one.title for one in examples.find_examples([])] == ["Tower"]
+
+
+def test_every_example_has_a_button():
+    with gr.Blocks():
+        buttons = examples.build_examples(examples.EXAMPLES, gr.Image())
+    assert [one["title"] for one in buttons.value] == [one.title for one in examples.EXAMPLES]
+    assert all("/gradio_api/file=" in one["thumbnail"]["url"] for one in buttons.value)
