@@ -1,4 +1,4 @@
-"""Draw what each skip buys: ``python docs/strides.py CHECKPOINT docs/strides.png``.
+"""Draw what each skip buys: ``python -m docs.strides CHECKPOINT docs/strides.png``.
 
 A scene of shapes that the network has not seen, its segments at strides 32, 16 and 8 from the same
 weights, and its labels. CHECKPOINT is of ``train.py --dataset shapes``.
@@ -16,7 +16,7 @@ from fcn.metrics import ConfusionMatrix
 from fcn.segmenter import Segmenter
 from fcn.shapes import draw_scene
 
-SEED, SIZE = 11, 480
+SEED, SIZE = 19, 480
 
 
 def draw(segmenter: Segmenter) -> Figure:

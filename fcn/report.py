@@ -40,7 +40,7 @@ Protocol: {{ protocol }}.
     from fcn.photo import open_photo
 
     photo = open_photo("photo.jpg")
-    Segmenter.load("{{ name }}")(photo).overlay(photo).show()
+    Segmenter.load("FOLDER")(photo).overlay(photo).show()
 
 ## Training
 
@@ -107,7 +107,7 @@ def write_report(folder: Path) -> None:
     plot_curves(training["history"]).savefig(folder / "curves.png")
     plot_per_class(metrics).savefig(folder / "per_class_iou.png")
     plot_confusion(metrics).savefig(folder / "confusion.png")
-    build_card(folder.name, config, metrics, training).save(folder / "README.md")
+    build_card(config, metrics, training).save(folder / "README.md")
 
 
 def build_figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -173,7 +173,7 @@ def plot_confusion(metrics: dict[str, Any]) -> Figure:
 
 
 def build_card(
-    name: str, config: dict[str, Any], metrics: dict[str, Any], training: dict[str, Any]
+    config: dict[str, Any], metrics: dict[str, Any], training: dict[str, Any]
 ) -> ModelCard:
     """The model card, with a model-index that the Hub reads."""
     titles = {"mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy"}
@@ -188,7 +188,7 @@ def build_card(
         library_name="fcn",
         pipeline_tag="image-segmentation",
         tags=["fcn", "semantic-segmentation", config["backbone"]],
-        model_name=name,
+        model_name=f"fcn{config['stride']}s-{config['backbone']}-{data_set}",
         eval_results=results,
     )
     options = training["config"]
@@ -198,7 +198,6 @@ def build_card(
         template_str=CARD,
         **{key: metrics[key] for key in ("dataset", "split", "images", "engine", "protocol")},
         **{key: config[key] for key in ("stride", "backbone")},
-        name=name,
         classes=", ".join(config["classes"]),
         count=len(config["classes"]),
         scores="\n".join(f"| {titles[key]} | {100 * metrics[key]:.1f} % |" for key in titles),

@@ -2,8 +2,8 @@
 
 One convention: lengths are fractions of the scene's height, so that one seed gives the same
 scene at any size; only the grain is finer. A label has hard edges: a pixel belongs to the topmost
-shape that covers its centre. Colour is a hint, so that a network learns within a minute; now and
-then a shape wears any colour, and only its form tells.
+shape that covers its centre. Colour is a hint, so that a network learns within a minute; one
+shape in ten wears any colour, and only its form tells.
 """
 
 import colorsys
@@ -17,9 +17,9 @@ from .palette import Color, distinct
 _FORMS = {
     "circle": (0, 1.0, 0.0),
     "square": (4, 0.86, 0.33),
-    "triangle": (3, 0.62, 0.66),
+    "triangle": (3, 0.7, 0.66),
 }
-_DISGUISED = 0.05  # share of the shapes that wear any hue
+_DISGUISED = 0.1  # share of the shapes that wear any hue
 SHAPES: dict[str, Color] = {
     "background": (0, 0, 0),
     **dict(zip(_FORMS, distinct(len(_FORMS)), strict=True)),
@@ -55,7 +55,7 @@ def _shape_color(rng: np.random.Generator, form: str) -> np.ndarray:
 
 
 def draw_scene(seed: int, size: int = 96) -> tuple[Image.Image, np.ndarray]:
-    """Draw two to four shapes, with shading and shadows, on clouded, grainy ground.
+    """Draw a few shapes, with shading and shadows, on clouded, grainy ground.
 
     Args:
         seed: one scene each.
@@ -69,16 +69,20 @@ def draw_scene(seed: int, size: int = 96) -> tuple[Image.Image, np.ndarray]:
     y, x = (np.mgrid[:height, :width] + 0.5) / height
     canvas = _ground(rng, height, width)
     labels = np.zeros((height, width), np.uint8)
-    for _ in range(rng.integers(2, 5)):
+    placed: list[tuple[float, float, float]] = []
+    for _ in range(12):  # tries: those stay that hide little of the others
         form = str(rng.choice(list(_FORMS)))
-        radius, turn = rng.uniform(0.22, 0.42), rng.uniform(0, 2 * np.pi)
-        u = (x - rng.uniform(0.05, 1.28)) / radius
-        v = (y - rng.uniform(0.05, 0.95)) / radius
+        radius, turn = rng.uniform(0.2, 0.42), rng.uniform(0, 2 * np.pi)
+        left, top = rng.uniform(0.1, 1.23), rng.uniform(0.1, 0.9)
+        if any(np.hypot(left - a, top - b) < 0.9 * (radius + r) for a, b, r in placed):
+            continue
+        placed.append((left, top, radius))
+        u, v = (x - left) / radius, (y - top) / radius
         outside = _outside(form, u, v, turn)
         shadow = (0.5 - 2.5 * _outside(form, u - 0.1, v - 0.15, turn)).clip(0, 1)
         cover = (0.5 - outside * radius * height).clip(0, 1)[..., None]  # edges one pixel soft
         light = 1 - 0.18 * (u + v).clip(-1.2, 1.2)
-        canvas *= 1 - 0.35 * shadow[..., None]
+        canvas *= 1 - 0.25 * shadow[..., None]
         canvas += cover * (_shape_color(rng, form) * light[..., None] - canvas)
         labels[outside < 0] = list(SHAPES).index(form)
     canvas += rng.normal(0, 0.03, canvas.shape)

@@ -55,11 +55,18 @@ class Features(NamedTuple):
     fc7: Tensor  # (N, fc7 width, H/32, W/32)
 
 
+def initialised(layer: nn.Conv2d) -> nn.Conv2d:
+    """A convolution with He's initialisation, without which a deep VGG does not start to learn."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # Conv2d's bias is optional
+    return layer
+
+
 def build_stage(number: int, in_channels: int, width: int, depth: int) -> nn.Sequential:
     """One VGG stage: ``depth`` 3x3 convolutions with ReLU, then a pooling that halves the size."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for index in range(1, depth + 1):
-        layers[f"conv{number}_{index}"] = nn.Conv2d(in_channels, width, 3, padding=1)
+        layers[f"conv{number}_{index}"] = initialised(nn.Conv2d(in_channels, width, 3, padding=1))
         layers[f"relu{number}_{index}"] = nn.ReLU(inplace=True)
         in_channels = width
     layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)
@@ -73,13 +80,10 @@ def build_classifier(head: str, width: int, dropout: float) -> nn.Sequential:
     with a dilated 3x3 and starts untrained: DeepLab-LargeFOV's economy (Chen et al. 2015).
     """
     if head == "paper":
-        fc6, width = nn.Conv2d(512, PAPER_WIDTH, 7, padding=3), PAPER_WIDTH
+        fc6, width = initialised(nn.Conv2d(512, PAPER_WIDTH, 7, padding=3)), PAPER_WIDTH
     else:
-        fc6 = nn.Conv2d(512, width, 3, padding=2, dilation=2)
-    fc7 = nn.Conv2d(width, width, 1)
-    for layer in (fc6, fc7):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # Conv2d's bias is optional
+        fc6 = initialised(nn.Conv2d(512, width, 3, padding=2, dilation=2))
+    fc7 = initialised(nn.Conv2d(width, width, 1))
     layers: OrderedDict[str, nn.Module] = OrderedDict(fc6=fc6, relu6=nn.ReLU(inplace=True))
     layers |= {"drop6": nn.Dropout2d(dropout), "fc7": fc7}
     layers |= {"relu7": nn.ReLU(inplace=True), "drop7": nn.Dropout2d(dropout)}

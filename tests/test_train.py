@@ -25,8 +25,8 @@ from fcn.trainer import Trainer
 TINY = "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2 --workers 1"
 # ImageNet's features by way of the bundled checkpoint, so that shapes are learnt in a minute.
 LEARN = (
-    "--crop 72 96 --batch-size 8 --steps 120 --eval-every 1000 --warmup 10 --width 64 --lr 2e-3"
-    " --backbone-lr 1e-4 --dropout 0 --scale 0.9 1.2 --precision fp32"
+    "--crop 72 96 --batch-size 8 --steps 110 --eval-every 1000 --warmup 10 --width 64 --lr 3e-3"
+    " --backbone-lr 2e-4 --dropout 0 --scale 0.9 1.2 --workers 1"
 )
 
 
