@@ -55,6 +55,7 @@ def evaluate(
         desc=f"{dataset.name} {dataset.split}",
         unit="photo",
         file=sys.stderr,
+        mininterval=0.1 if sys.stderr.isatty() else 30,
         disable=not progress,
     )
     for index in bar:

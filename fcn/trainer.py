@@ -30,7 +30,7 @@ from .check import check_dataset
 from .config import TrainConfig
 from .datasets import DATASETS, SegmentationDataset, open_dataset
 from .errors import InputError
-from .evaluation import describe, evaluate
+from .evaluation import check_classes, describe, evaluate
 from .head import REACHES, STRIDES
 from .metrics import IGNORE_INDEX
 from .model import FCN
@@ -126,9 +126,9 @@ def find_weights(config: TrainConfig) -> tuple[dict[str, Tensor] | None, vgg.Nor
     return vgg.read_backbone_weights(Path(config.backbone_weights))
 
 
-def build_model(config: TrainConfig, train_set: SegmentationDataset, fresh: bool) -> FCN:
-    """A network for a data set; a fresh one has ImageNet's weights or those of ``--init``."""
-    source = checkpoint.load(config.init) if config.init and fresh else None
+def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
+    """A fresh network for a data set, with ImageNet's weights or those of ``--init``."""
+    source = checkpoint.load(config.init) if config.init else None
     weights, normalisation = (
         find_weights(config) if source is None else (None, source.normalisation)
     )
@@ -191,27 +191,29 @@ class Trainer:
                 " folder with --output."
             )
         self.micro_batch = split_batch(config, self.accelerator.num_processes)
-        resumed = self.read_last() if config.resume else None
         torch.manual_seed(config.seed)
-        self.model = build_model(config, self.train_set, fresh=resumed is None)
+        last = self.find_last() if config.resume else None
+        self.model = checkpoint.load(last) if last else build_model(config, self.train_set)
+        self.model.train()
         self.optimizer = build_optimizer(self.model, config)
-        if resumed is not None:
-            self.restore(resumed)
+        if last:
+            self.restore(checkpoint.load_state(last))
         elif not config.init:
             self.calibrate()
         self.model.to(memory_format=torch.channels_last)
         objective = Objective(self.model, config.stride)
         self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
 
-    def read_last(self) -> dict[str, Any]:
-        """The state of the run's last checkpoint."""
+    def find_last(self) -> Path:
+        """The run's last checkpoint."""
         folder = checkpoint.follow(self.run / "last")
         if not folder.is_dir():
             raise InputError(f"{self.run} holds no run to resume; leave out --resume to start one.")
-        return checkpoint.load_state(folder)
+        return folder
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; rates and decay are those of the present config."""
+        check_classes(self.model.classes, self.train_set.classes)
         groups, saved = self.optimizer.state_dict()["param_groups"], state["optimizer"]
         if [one["params"] for one in groups] != [one["params"] for one in saved["param_groups"]]:
             raise InputError(
@@ -301,7 +303,9 @@ class Trainer:
         served = checkpoint.rounded(self.model)
         mine = range(accelerator.process_index, len(self.val_set), accelerator.num_processes)
         segmenter = Segmenter.of(served, str(self.run))
-        matrix, confidences = evaluate(segmenter, self.val_set, indices=mine)
+        matrix, confidences = evaluate(
+            segmenter, self.val_set, progress=accelerator.is_main_process, indices=mine
+        )
         counts = torch.from_numpy(matrix.counts).to(accelerator.device)
         matrix.counts = accelerator.reduce(counts).cpu().numpy()
         scores = {"mean_iou": matrix.mean_iou, "pixel_accuracy": matrix.pixel_accuracy}

@@ -101,6 +101,9 @@ def test_a_resumed_run_takes_new_rates_but_no_new_layers(tmp_path: Path) -> None
     Trainer(config).save()
     resumed = Trainer(dataclasses.replace(config, resume=True, lr=1e-5, backbone_lr=1e-6))
     assert [group["initial_lr"] for group in resumed.optimizer.param_groups] == [1e-6, 1e-5]
+    assert resumed.model.normalisation == Trainer(config_in(tmp_path / "b")).model.normalisation
+    with pytest.raises(InputError, match="differ in their classes"):
+        Trainer(dataclasses.replace(config, resume=True, classes=["circle"]))
     with pytest.raises(InputError, match="--frozen-stages"):
         Trainer(dataclasses.replace(config, resume=True, frozen_stages=0))
 
