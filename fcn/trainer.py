@@ -182,7 +182,9 @@ class Trainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.progress = Progress()
-        self.accelerator = Accelerator(mixed_precision=find_precision(config.precision))
+        # Without cpu=True, CPU processes that torchrun started would not know of one another.
+        is_cpu, precision = not torch.accelerator.is_available(), find_precision(config.precision)
+        self.accelerator = Accelerator(cpu=is_cpu, mixed_precision=precision)
         self.train_set, self.val_set = open_splits(config)
         self.run = config.folder()
         if not config.resume and (self.run / "last").exists():

@@ -112,6 +112,24 @@ def test_an_interrupted_run_is_saved_first(tmp_path: Path, kind: signal.Signals)
     assert "Traceback" not in errors
 
 
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    flags = [*TINY.split(), "--dropout", "0", "--precision", "fp32", "--steps", "10"]
+    assert train.main([*flags, "--output", str(tmp_path / "one")]) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["train.py", *flags, "--output", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.count("Step 10 on val") == 1
+    one, two = (checkpoint.resolve(tmp_path / name) for name in ("one", "two"))
+    losses = [
+        [entry["loss"] for entry in checkpoint.read_json(run, "training.json")["history"][:-1]]
+        for run in (one, two)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    pixels = [np.sum(checkpoint.read_json(run, "metrics.json")["confusion"]) for run in (one, two)]
+    assert pixels[0] == pixels[1]  # each picture is scored once
+
+
 def test_minutes_are_a_budget(tmp_path: Path) -> None:
     flags = [*TINY.split(), "--steps", "1000000", "--minutes", "0.02"]
     began = time.monotonic()
