@@ -100,7 +100,7 @@ class SkipFusion(nn.Module):
         self.upscore32 = Upscore(num_classes, 32)
         self.upscore16 = Upscore(num_classes, 16)
         self.upscore8 = Upscore(num_classes, 8)
-        # Pooled features of Caffe's weights are in the hundreds, those of torchvision's near one.
+        # Pooled features of Caffe's weights are in the hundreds; those of others have other sizes.
         # Each tap is brought to a common size first; Long et al. use 0.0001 and 0.01 for Caffe's.
         self.register_buffer("pool3_scale", torch.ones(()))
         self.register_buffer("pool4_scale", torch.ones(()))
