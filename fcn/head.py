@@ -94,7 +94,7 @@ class SkipFusion(nn.Module):
         self.score_fr = nn.Conv2d(channels[2], num_classes, 1)
         for layer in (self.score_pool3, self.score_pool4, self.score_fr):
             nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # Conv2d's bias is optional
         self.upscore2 = Upscore(num_classes, 2)
         self.upscore_pool4 = Upscore(num_classes, 2)
         self.upscore32 = Upscore(num_classes, 32)

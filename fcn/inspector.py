@@ -44,6 +44,7 @@ def _listed(items: Sequence[object]) -> str:
 
 def _colors(mask: Image.Image, palette: dict[str, Color]) -> str:
     """Describe the colours of a decoded mask that should have held class numbers."""
+    # Pillow types the colours of any mode; those of RGB are triples.
     found: list[tuple[int, Color]] = (
         mask.convert("RGB").getcolors(mask.width * mask.height) or []  # type: ignore[assignment]
     )

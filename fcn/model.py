@@ -132,11 +132,11 @@ class FCN(
             ValueError: If the stride is none of the three.
         """
         stride = check_stride(self.stride if stride is None else stride)
-        return self.head(self.features(images), images, (stride,))[stride]
+        return self.forward_all(images, (stride,))[stride]
 
-    def forward_all(self, images: Tensor) -> dict[int, Tensor]:
-        """Logits (N, num_classes, H, W) at strides 32, 16 and 8 from one pass."""
-        return self.head(self.features(images), images)
+    def forward_all(self, images: Tensor, strides: tuple[int, ...] = STRIDES) -> dict[int, Tensor]:
+        """Logits (N, num_classes, H, W) at each of the strides from one pass."""
+        return self.head(self.features(images), images, strides)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}

@@ -56,7 +56,7 @@ class Objective(nn.Module):
             images: (N, 3, H, W) float in [0, 1].
             labels: (N, H, W) int64 in [0, num_classes) or ``IGNORE_INDEX``.
         """
-        logits = self.model.head(self.model.features(images), images, self.strides)
+        logits = self.model.forward_all(images, self.strides)
         losses = [
             F.cross_entropy(one.float(), labels, ignore_index=IGNORE_INDEX, reduction="sum")
             for one in logits.values()

@@ -200,14 +200,18 @@ def read_backbone_weights(file: Path) -> tuple[dict[str, Tensor], Normalisation]
     try:
         with safe_open(file, "pt") as opened:
             metadata = opened.metadata() or {}
+            # The opened file has keys() but cannot be iterated over.
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{file} cannot be read as a safetensors file: {error}") from error
-    mean, std = (
-        tuple(json.loads(metadata[key])) if key in metadata else getattr(CAFFE, key)
-        for key in ("mean", "std")
-    )
-    return weights, Normalisation(mean, std)
+        normalisation = Normalisation(*(read_triple(metadata, key) for key in ("mean", "std")))
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise InputError(f"{file} cannot be read as backbone weights: {error}") from error
+    return weights, normalisation
+
+
+def read_triple(metadata: Mapping[str, str], key: str) -> tuple[float, float, float]:
+    """One number per channel: a JSON list in the metadata, or what Caffe's weights take."""
+    red, green, blue = json.loads(metadata[key]) if key in metadata else getattr(CAFFE, key)
+    return float(red), float(green), float(blue)
 
 
 def download_backbone_weights(name: str, head: str) -> tuple[dict[str, Tensor], Normalisation]:

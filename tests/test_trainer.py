@@ -55,10 +55,7 @@ def test_ignored_pixels_have_no_gradient() -> None:
     labels[:, 2:4] = IGNORE_INDEX
 
     class Fixed(torch.nn.Module):
-        def features(self, images: torch.Tensor) -> None:
-            return None
-
-        def head(self, *arguments: Any) -> dict[int, torch.Tensor]:
+        def forward_all(self, *arguments: Any) -> dict[int, torch.Tensor]:
             return {8: logits}
 
     Objective(Fixed(), 8)(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]

@@ -102,10 +102,14 @@ def test_normalisation_comes_with_the_weights(tmp_path: Path) -> None:
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "vgg.safetensors"
-    with pytest.raises(InputError, match="cannot be read as a safetensors file"):
+    with pytest.raises(InputError, match="cannot be read as backbone weights"):
         read_backbone_weights(file)
+    for mean in ("[1", "3", "[1]", '["a", "b", "c"]'):
+        save_file({"a": torch.zeros(1)}, file, metadata={"mean": mean})
+        with pytest.raises(InputError, match="cannot be read as backbone weights"):
+            read_backbone_weights(file)
     file.write_bytes(b"not weights")
-    with pytest.raises(InputError, match="cannot be read as a safetensors file"):
+    with pytest.raises(InputError, match="cannot be read as backbone weights"):
         read_backbone_weights(file)
 
 
