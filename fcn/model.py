@@ -14,11 +14,9 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from .head import STRIDES, SkipFusion
 from .vgg import CAFFE, VGG, Features, Normalisation
-
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
 
 
 class FCN(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image
 
+from . import checkpoint
 from .errors import InputError
 from .palette import Color, distinct
 from .segmentation import BACKGROUND, Found, Segmentation, strips
@@ -67,9 +68,9 @@ class TorchEngine:
         """Load a checkpoint folder onto a device, or onto the best that is there."""
         import torch
 
-        from . import checkpoint
+        from . import saving
 
-        model, device = checkpoint.load(folder), device or _best_device()
+        model, device = saving.load(folder), device or _best_device()
         try:
             # Convolutions on a CPU are faster with the channels innermost.
             return cls(model.to(memory_format=torch.channels_last).to(torch.device(device)))
@@ -147,8 +148,6 @@ class Segmenter:
         Raises:
             InputError: If there is no such checkpoint, engine or device.
         """
-        from . import checkpoint
-
         if engine != "auto" and engine not in ENGINES:
             known = ", ".join(("auto", *ENGINES))
             raise InputError(f"There is no engine {engine!r}; choose from {known}.")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import checkpoint, report, vgg
+from . import checkpoint, report, saving, vgg
 from .check import check_dataset
 from .config import TrainConfig
 from .datasets import DATASETS, SegmentationDataset, open_dataset
@@ -128,7 +128,7 @@ def find_weights(config: TrainConfig) -> tuple[dict[str, Tensor] | None, vgg.Nor
 
 def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
     """A fresh network for a data set, with ImageNet's weights or those of ``--init``."""
-    source = checkpoint.load(config.init) if config.init else None
+    source = saving.load(config.init) if config.init else None
     weights, normalisation = (
         find_weights(config) if source is None else (None, source.normalisation)
     )
@@ -145,7 +145,7 @@ def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
         inference_size=config.size or train_set.size,
     )
     if source is not None:
-        left = checkpoint.transfer(source, model)
+        left = saving.transfer(source, model)
         print(f"Started from {config.init}; new or left out: {', '.join(left) or 'nothing'}.")
     elif weights is not None:
         vgg.load_pretrained(model.backbone, weights)
@@ -195,11 +195,11 @@ class Trainer:
         self.micro_batch = split_batch(config, self.accelerator.num_processes)
         torch.manual_seed(config.seed)
         last = self.find_last() if config.resume else None
-        self.model = checkpoint.load(last) if last else build_model(config, self.train_set)
+        self.model = saving.load(last) if last else build_model(config, self.train_set)
         self.model.train()
         self.optimizer = build_optimizer(self.model, config)
         if last:
-            self.restore(checkpoint.load_state(last))
+            self.restore(saving.load_state(last))
         elif not config.init:
             self.calibrate()
         self.model.to(memory_format=torch.channels_last)
@@ -302,7 +302,7 @@ class Trainer:
         Each picture is scored in one of the processes.
         """
         accelerator, progress = self.accelerator, self.progress
-        served = checkpoint.rounded(self.model)
+        served = saving.rounded(self.model)
         mine = range(accelerator.process_index, len(self.val_set), accelerator.num_processes)
         segmenter = Segmenter.of(served, str(self.run))
         matrix, confidences = evaluate(
@@ -327,10 +327,10 @@ class Trainer:
         training = report.describe_training(self.config, how_far, self.train_set)
 
         def fill(folder: Path) -> None:
-            checkpoint.write(folder, model)
+            saving.write(folder, model)
             checkpoint.write_json(folder / "training.json", training)
             if metrics is None:
-                checkpoint.save_state(folder, self.state())
+                saving.save_state(folder, self.state())
             else:
                 checkpoint.write_json(folder / "metrics.json", metrics)
                 report.write_report(folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from fcn import checkpoint
+from fcn import checkpoint, saving
 from fcn.model import FCN
 from fcn.palette import distinct
 from fcn.shapes import SHAPES
@@ -55,7 +55,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole checkpoint folder of random weights for the classes of ``shapes``."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     metrics = {"mean_iou": 0.125, "dataset": "shapes", "split": "val"}
-    checkpoint.write(folder, build_tiny(CLASSES))
+    saving.write(folder, build_tiny(CLASSES))
     checkpoint.write_json(folder / "metrics.json", metrics)
     return folder
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.__main__ import choose_stems, main
+from fcn.__main__ import main
+from fcn.commands.segment import choose_stems
 from fcn.datasets import open_dataset
 
 

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard, RepoCard
 
 import train
-from fcn import checkpoint
+from fcn import checkpoint, saving
 from fcn.config import TrainConfig
 
 BUNDLED = sorted((Path(__file__).parent.parent / "checkpoints").glob("*/"))
@@ -42,7 +42,7 @@ def test_the_pictures_of_the_readme_are_there(root: Path) -> None:
 
 @pytest.mark.parametrize("folder", BUNDLED, ids=lambda folder: folder.name)
 def test_a_bundled_checkpoint_is_whole(folder: Path) -> None:
-    model = checkpoint.load(folder)
+    model = saving.load(folder)
     metrics = checkpoint.read_json(folder, "metrics.json")
     assert tuple(metrics["classes"]) == model.classes
     card = ModelCard.load(folder / "README.md")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn import checkpoint, segmentation
+from fcn import saving, segmentation
 from fcn.errors import InputError
 from fcn.palette import distinct
 from fcn.segmenter import ENGINES, STRIDES, Segmenter
@@ -147,7 +147,7 @@ def test_results_are_deterministic(segmenter: Segmenter, tiny_checkpoint: Path, 
 
 
 def test_a_live_model_answers_like_its_checkpoint(segmenter: Segmenter, tiny_checkpoint, photo):
-    model = checkpoint.load(tiny_checkpoint).train()
+    model = saving.load(tiny_checkpoint).train()
     live = Segmenter.of(model, "run")(photo)
     assert live.weights == "run" and not model.training
     np.testing.assert_allclose(live.confidence, segmenter(photo).confidence, atol=1e-4)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import train
-from fcn import checkpoint
+from fcn import checkpoint, saving
 from fcn.datasets import open_dataset
 from fcn.evaluation import evaluate
 from fcn.segmenter import Segmenter
@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     wait_for((run / "last").exists, process)
     process.kill()
     process.communicate()
-    kept = checkpoint.load_state(checkpoint.follow(run / "last"))["progress"]["step"]
+    kept = saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"]
     assert kept >= train.LOG_EVERY
     flags = [*TINY.split(), "--output", str(run), "--resume", "--steps", str(kept + 10)]
     assert train.main(flags) == 0
@@ -152,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert "near step 20" in message
     assert "lower --lr (now 1e+30)" in message
     assert checkpoint.follow(run / "last") == before
-    assert all(v.isfinite().all() for v in checkpoint.load(before).state_dict().values())
+    assert all(v.isfinite().all() for v in saving.load(before).state_dict().values())
 
 
 def test_a_gpu_that_is_too_small_is_told_which_flags_to_lower(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from conftest import CLASSES, build_tiny
 
-from fcn import checkpoint
+from fcn import checkpoint, saving
 from fcn.config import TrainConfig
 from fcn.errors import InputError
 from fcn.head import REACHES, STRIDES
@@ -150,7 +150,7 @@ def test_the_published_checkpoint_tells_its_whole_story(tmp_path: Path) -> None:
     metrics = checkpoint.read_json(folder, "metrics.json")
     assert metrics["images"] == len(trainer.val_set)
     assert f"{100 * metrics['mean_iou']:.1f} %" in (folder / "README.md").read_text()
-    assert 0 < checkpoint.load(folder).doubt_below < 1
+    assert 0 < saving.load(folder).doubt_below < 1
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_fine_tuning_starts_from_what_fits(
     tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = config_in(tmp_path, init=str(tiny_checkpoint), classes=["circle"])
-    trainer, source = Trainer(config), checkpoint.load(tiny_checkpoint)
+    trainer, source = Trainer(config), saving.load(tiny_checkpoint)
     row = source.classes.index("circle")
     assert trainer.train_set.classes == ("background", "circle")
     assert torch.equal(trainer.model.head.score_fr.weight[1], source.head.score_fr.weight[row])

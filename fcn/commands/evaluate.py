@@ -1,0 +1,74 @@
+"""``python -m fcn evaluate``: score a checkpoint on a data set."""
+
+import argparse
+import json
+import time
+
+from ..datasets import DATASETS, SegmentationDataset, open_dataset
+from ..evaluation import describe, evaluate
+from ..segmentation import BACKGROUND
+from ..segmenter import Segmenter
+from .flags import add_data_flags, add_engine_flags, count
+
+HELP = "score a checkpoint"
+TEXT = """\
+Score a checkpoint on a split whose labels are known: mean IoU, pixel accuracy and more.
+
+Photos go through the same steps as when they are served. Labels are compared at their own
+resolution in one confusion matrix over the split; 255 is ignored. Scores are in per cent in the
+table and fractions of 1 with --json.
+"""
+EXAMPLES = """\
+examples:
+  python -m fcn evaluate checkpoints/street --dataset camvid --data DIR --split val
+  python -m fcn evaluate runs/voc --dataset voc --data DIR --stride 32 --json > scores.json
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Define ``evaluate``."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
+    add_data_flags(parser)
+    parser.add_argument("--split", help="any that is there (default: the data set's val)")
+    parser.add_argument(
+        "--limit", type=count, default=0, metavar="N", help="only the first N photos (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_engine_flags(parser)
+
+
+def open_for(segmenter: Segmenter, args: argparse.Namespace) -> SegmentationDataset:
+    """Open the split to score; without ``--classes``, with the checkpoint's if it has them all."""
+    source, known = DATASETS[args.dataset], segmenter.classes
+    where = (args.dataset, args.data, args.split or source.val)
+    dataset = open_dataset(*where, args.classes, args.others)
+    some = set(known) <= {*dataset.classes, BACKGROUND}
+    if args.classes or not some or known == dataset.classes:
+        return dataset
+    return open_dataset(*where, known, args.others)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate a checkpoint and print its scores."""
+    segmenter = Segmenter.load(args.checkpoint, args.engine, args.device)
+    dataset = open_for(segmenter, args)
+    start = time.perf_counter()
+    matrix, confidences = evaluate(segmenter, dataset, args.stride, args.limit)
+    seconds = time.perf_counter() - start
+    report = describe(matrix, dataset, segmenter, args.stride, len(confidences), seconds)
+    if args.json:
+        whole = {"checkpoint": segmenter.source, **report, "others": args.others}
+        print(json.dumps(whole, ensure_ascii=False, allow_nan=False))
+        return 0
+    print(matrix.table())
+    print(
+        "{dataset} {split}, {images} photos in {seconds} s, stride {stride}, {engine}\n"
+        "{protocol}".format(**report)
+    )
+    if "official" in report:
+        official = report["official"]
+        print(
+            f"{official['protocol']}: mIoU {100 * official['mean_iou']:.1f}, pixel accuracy "
+            f"{100 * official['pixel_accuracy']:.1f}, score {100 * official['score']:.1f}"
+        )
+    return 0

@@ -1,0 +1,57 @@
+"""Flags that several commands share."""
+
+import argparse
+from pathlib import Path
+
+from ..datasets import DATASETS, OTHERS
+from ..segmenter import ENGINES, STRIDES
+
+
+def fraction(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return value
+
+
+def count(text: str) -> int:
+    """Parse a whole number from 0 up."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags about how a network is run."""
+    parser.add_argument(
+        "--stride",
+        type=int,
+        choices=STRIDES,
+        help="finest map that is fused in, 32 is coarsest (default: the checkpoint's own)",
+    )
+    engines = ("auto", *ENGINES)
+    parser.add_argument("--engine", choices=engines, default="auto", help="default: auto")
+    parser.add_argument("--device", help="as torch names it: cpu, cuda, mps (default: the best)")
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose a data set."""
+    parser.add_argument("--dataset", required=True, choices=DATASETS, help="which data set")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/ (default: data)",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", default=[], metavar="NAME", help="keep only these classes"
+    )
+    parser.add_argument(
+        "--others",
+        choices=OTHERS,
+        default=OTHERS[0],
+        help=f"what classes that are not kept become (default: {OTHERS[0]})",
+    )

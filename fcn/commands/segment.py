@@ -1,0 +1,117 @@
+"""``python -m fcn segment``: photos into named, coloured segments."""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..photo import PhotoError, open_photo, photos_in
+from ..segmentation import ENDINGS
+from ..segmenter import Segmenter
+from .flags import add_engine_flags, fraction
+
+HELP = "photos into named, coloured segments"
+TEXT = """\
+Name and colour what photos show. For photo.jpg, three files are written into the output folder:
+
+  photo.png           an indexed PNG: each pixel's value is its class, its colour the palette's
+  photo_overlay.png   the photo with the classes painted over it
+  photo.json          each class with its colour, pixels, share of the picture and confidence
+
+All have the photo's size. Photos of equal names are numbered (photo-2.png). A file that is not a
+photo is reported and the others go on; the exit status is 1 if any failed.
+"""
+EXAMPLES = """\
+examples:
+  python -m fcn segment street.jpg --output out
+  python -m fcn segment holiday/ garden.png --checkpoint runs/voc --output out --opacity 0.8
+"""
+
+
+def find_bundled() -> Path:
+    """Where ``checkpoints/street`` lies beside the package, as seen from the current folder."""
+    folder, here = Path(__file__).resolve().parents[2] / "checkpoints" / "street", Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Define ``segment``."""
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="photo or folder")
+    parser.add_argument(
+        "--checkpoint",
+        default=find_bundled(),
+        metavar="C",
+        help="checkpoint folder or run (default: the bundled checkpoints/street)",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument(
+        "--opacity", type=fraction, default=0.6, help="of the overlay, 0 to 1 (default: 0.6)"
+    )
+    add_engine_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment photos into files; returns 1 if any failed."""
+    args.output.mkdir(parents=True, exist_ok=True)
+    segmenter = Segmenter.load(args.checkpoint, args.engine, args.device)
+    photos: list[Path] = []
+    failed = 0
+    for path in args.photos:
+        try:
+            photos += photos_in([path])
+        except PhotoError as error:
+            failed += 1
+            print(error, file=sys.stderr)
+    photos = list(dict.fromkeys(photos))
+    stems = choose_stems(photos, args.output)
+    # disable=None shows the bar on a terminal only.
+    for path, stem in zip(tqdm(photos, unit="photo", disable=None), stems, strict=True):
+        try:
+            line = segment_one(segmenter, path, stem, args)
+            tqdm.write(line, file=sys.stdout)
+        except InputError as error:
+            failed += 1
+            tqdm.write(str(error), file=sys.stderr)
+    return int(failed > 0)
+
+
+def segment_one(segmenter: Segmenter, path: Path, stem: str, args: argparse.Namespace) -> str:
+    """Write the three files of one photo, and say in a line what it shows."""
+    photo = open_photo(path, name=str(path))
+    result = segmenter(photo, args.stride)
+    files = result.save(args.output, stem, photo, args.opacity)
+    shown = ", ".join(f"{one.name} {one.share:.0%}" for one in result.found()[:3])
+    doubt = ""
+    if result.mean_confidence < segmenter.doubt_below:
+        doubt = f"; unsure: its mean confidence is only {result.mean_confidence:.0%}"
+    return f"{path}: {shown}{doubt} -> {files[1]}"
+
+
+def choose_stems(photos: Sequence[Path], folder: Path) -> list[str]:
+    """Choose names for the results so that none overwrites another, or a photo.
+
+    Args:
+        photos: The photos, in order.
+        folder: Where the results will be.
+
+    Returns:
+        For each photo its own stem, with a number where that is taken.
+    """
+    # Lower case, because some file systems take A.png and a.png for one file.
+    taken = {photo.name.lower() for photo in photos if photo.resolve().parent == folder.resolve()}
+    stems = []
+    for photo in photos:
+        for number in itertools.count(1):
+            stem = photo.stem if number == 1 else f"{photo.stem}-{number}"
+            names = {f"{stem}{ending}".lower() for ending in ENDINGS}
+            if not names & taken:
+                break
+        taken |= names
+        stems.append(stem)
+    return stems

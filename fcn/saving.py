@@ -1,0 +1,99 @@
+"""A network in a checkpoint folder, and the state that a resumed run goes on from.
+
+The convention: weights are float16 in a checkpoint and float32 in the training state beside it
+(``state/trainer.pt``), which only a resumed run reads.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, resolve
+from .errors import InputError
+from .model import FCN
+
+STATE_NAME = "state/trainer.pt"
+
+
+def load(path: str | Path) -> FCN:
+    """Rebuild the network of a checkpoint on the CPU, in float32 and evaluation mode.
+
+    Raises:
+        InputError: If there is no checkpoint, or it is damaged or of another network.
+    """
+    folder = resolve(path)
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} is not a whole checkpoint: {name} is missing.")
+    try:
+        return FCN.from_pretrained(str(folder))
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder} is damaged: {error}") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{folder} does not describe this network: {error}") from error
+
+
+def rounded(model: FCN) -> FCN:
+    """A copy in evaluation mode whose float32 weights have the values that a checkpoint keeps."""
+    copied = copy.deepcopy(model).eval()
+    copied.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
+    return copied
+
+
+def write(folder: Path, model: FCN) -> None:
+    """Write ``config.json`` and float16 weights into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(model).half()._save_pretrained(folder)
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write what a resumed run needs: tensors, numbers and strings only."""
+    file = folder / STATE_NAME
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read a training state, unpickling nothing but tensors and plain types.
+
+    Raises:
+        InputError: If there is none.
+    """
+    file = folder / STATE_NAME
+    if not file.is_file():
+        raise InputError(f"{folder} has no {STATE_NAME}, so there is no run to resume.")
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+@torch.no_grad()
+def transfer(source: FCN, target: FCN) -> list[str]:
+    """Copy into ``target`` every parameter of ``source`` that fits.
+
+    Per-class parameters (scores and deconvolutions) go over class by class, by name.
+
+    Returns:
+        The names that found no place or no source, for the user to read.
+    """
+    given, left = source.state_dict(), []
+    rows = [
+        (target.classes.index(name), source.classes.index(name))
+        for name in target.classes
+        if name in source.classes
+    ]
+    for name, parameter in target.state_dict().items():
+        value = given.get(name)
+        per_class = name.startswith("head.") and parameter.ndim > 0
+        if value is None or value.shape[per_class:] != parameter.shape[per_class:]:
+            left.append(name)
+        elif per_class:
+            for new, old in rows:
+                parameter[new] = value[old]
+        else:
+            parameter.copy_(value)
+    left += [name for name in given if name not in target.state_dict()]
+    left += [f"class {name}" for name in target.classes if name not in source.classes]
+    return left
