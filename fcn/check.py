@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .datasets import Source, find_source
+from .datasets import find_source, spread
 from .errors import InputError
 from .inspector import SHOWN, Inspector, Problem
 from .metrics import IGNORE_INDEX
+from .source import INVALID
 
 HEADERS, PIXELS = 1000, 32  # pairs of a split that the quick check looks at
 
@@ -78,26 +79,13 @@ class Report:
         return "\n".join([*self._shares(), *self._lines(False), *self._lines(True), last])
 
 
-def _strays(source: Source, root: Path) -> Iterator[Problem]:
-    """Find signs of another data set that is easily taken for this one."""
-    for pattern, text in source.strays.items():
-        if found := next(root.glob(pattern), None):
-            yield Problem("another data set", found.relative_to(root).as_posix(), text)
-            return
-
-
-def _spread(count: int, wanted: int) -> set[int]:
-    """Choose up to ``wanted`` of ``count`` positions, evenly spread, the first among them."""
-    return set(np.linspace(0, count - 1, min(count, wanted)).astype(int).tolist())
-
-
 def _survey(
     inspector: Inspector, pairs: list[tuple[Path, Path]], thorough: bool, title: str
 ) -> tuple[list[Problem], np.ndarray]:
     """Inspect the pairs of a split, in threads; add up how often each stored value occurs."""
     every = range(len(pairs))
-    chosen = every if thorough else sorted(_spread(len(pairs), HEADERS))
-    pixels = set(every) if thorough else _spread(len(pairs), PIXELS)
+    chosen = every if thorough else spread(len(pairs), HEADERS)
+    pixels = set(every if thorough else spread(len(pairs), PIXELS))
     problems: list[Problem] = []
     counts = np.zeros(256, np.int64)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -132,13 +120,17 @@ def _check_split(
     """Check one split into the report, and give its photos."""
     source, root = inspector.source, inspector.root
     try:
-        files = source.files(root, source.split(root, split))
+        on_disk = source.split(root, split)
+        files = source.files(root, on_disk)
     except InputError as error:
         report.problems.append(Problem("splits", split, str(error)))
         return set()
     photos, masks = files
     pairs = [(photo, masks[stem]) for stem, photo in photos.items() if stem in masks]
     report.pairs[split] = len(pairs)
+    if half := source.half(on_disk, files):
+        report.problems.append(Problem("half-extracted splits", split, half))
+        return set()
     report.problems += inspector.unpaired(files)
     if not pairs:
         text = f"has no photo with a mask; put them into {source.layout}"
@@ -149,6 +141,10 @@ def _check_split(
     if set(np.flatnonzero(stored)) == {0, IGNORE_INDEX} and len(names) > 1:
         text = "the masks hold only 0 and 255, and 255 is ignored; store the class by its number"
         report.problems.append(Problem("masks of 0 and 255", split, text))
+    labelled = stored[inspector.table < INVALID].any()
+    if stored.any() and not labelled and not any(one.is_error for one in problems):
+        text = "no pixel of the masks looked at has a class, all are ignored; there is no label"
+        report.problems.append(Problem("masks without labels", split, text))
     if thorough:
         counts = np.bincount(inspector.table, weights=stored, minlength=256).astype(int)
         report.pixels[split] = dict(zip(names, counts.tolist(), strict=False))
@@ -189,7 +185,8 @@ def check_dataset(
         splits = splits or source.splits(root) or [source.train]
     except InputError as error:
         report.problems.append(Problem("layout", name, str(error)))
-    report.problems += _strays(source, root)
+    if report.ok and (stray := source.stray(root)):
+        report.problems.append(Problem("another data set", name, stray))
     if report.ok:
         photos = {
             split: _check_split(report, inspector, split, list(names), thorough) for split in splits

@@ -1,14 +1,12 @@
-"""The table of data sets: where their files lie and what their stored mask values mean.
+"""The table of data sets, and the pairs of one split.
 
 One convention, whatever a data set stores on disk: labels are uint8 class ids in
 ``[0, num_classes)``, or 255 for the pixels that training and scoring ignore. A new data set is
 one more entry in ``DATASETS``.
 """
 
-import difflib
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,14 @@ from PIL import Image
 
 from .errors import InputError
 from .metrics import IGNORE_INDEX
-from .pairs import Files, folders_with, read_pair, two_folders, voc_files, voc_splits
+from .pairs import Files, folders_with, two_folders, voc_files, voc_splits
 from .palette import CAMVID, SCENE_PARSING, VOC, Color, distinct
 from .shapes import SHAPES, draw_scene
+from .source import INVALID, Source, nearest
+from .source import OTHERS as OTHERS
+from .source import keep_classes as keep_classes
 
-INVALID = 254  # what the tables below give for a stored value that means no class
 MAX_CLASSES = 254
-BACKGROUND = "background"
-OTHERS = ("background", "ignore")
 
 
 def _folder_palette(root: Path) -> dict[str, Color]:
@@ -55,128 +53,9 @@ def _read_shapes(photo: Path, _mask: Path) -> tuple[Image.Image, np.ndarray]:
     return draw_scene(zlib.crc32(photo.as_posix().encode()))
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Say which known name was probably meant, or all of them if none is near."""
-    lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f"did you mean {lower[near[0]]!r}?" if near else f"choose from {', '.join(known)}"
-
-
-def keep_classes(
-    palette: dict[str, Color], classes: Sequence[str], others: str = "background"
-) -> tuple[dict[str, Color], np.ndarray]:
-    """Choose some of a data set's classes and renumber them in the order given.
-
-    ``background`` is added in front when it is not among ``classes`` but needed: because the data
-    set has it, or to take in the other classes. With ``others="ignore"`` the other classes become
-    255 instead, and a data set's own background stays what it is.
-
-    Returns:
-        The kept classes with their colours, and a (256,) uint8 table from old to new ids.
-    """
-    if others not in OTHERS:
-        raise InputError(f"others must be one of {', '.join(OTHERS)}, not {others!r}")
-    names, known = list(classes), set(palette)
-    if others == "background":
-        known.add(BACKGROUND)
-    for name in names:
-        if name not in known:
-            raise InputError(f"there is no class {name!r}; {nearest(name, list(palette))}")
-        if names.count(name) > 1:
-            raise InputError(f"the class {name!r} is given {names.count(name)} times")
-    if BACKGROUND not in names and (BACKGROUND in palette or others == "background"):
-        names.insert(0, BACKGROUND)
-    table = np.arange(256, dtype=np.uint8)
-    rest = IGNORE_INDEX if others == "ignore" else names.index(BACKGROUND)
-    table[: len(palette)] = [names.index(old) if old in names else rest for old in palette]
-    return {name: palette.get(name, (0, 0, 0)) for name in names}, table
-
-
-@dataclass(frozen=True)
-class Source:
-    """One data set: its layout on disk and the meaning of its stored mask values.
-
-    Attributes:
-        folder: what ``--data`` contains, such as ``CamVid``; empty if it is the root itself.
-        layout: where a split's photos and masks lie in that folder, for messages.
-        size: long side in pixels that photos are scaled to for training and serving.
-        train: name of the split to train on.
-        val: name of the split to choose and score on.
-        palette: class names with colours, in label order, of the data set at a root.
-        splits: names of the splits that are there under a root.
-        files: the photos and masks of a split.
-        first: stored mask value of the first class; the others follow it.
-        ignored: stored mask values that become 255.
-        aliases: other names of splits.
-        strays: patterns of files that belong to another data set taken for this one, and what
-            to say of them.
-        read: reads a pair as RGB photo and stored mask values.
-    """
-
-    folder: str
-    layout: str
-    size: int
-    palette: Callable[[Path], dict[str, Color]]
-    splits: Callable[[Path], list[str]]
-    files: Callable[[Path, str], Files]
-    train: str = "train"
-    val: str = "val"
-    first: int = 0
-    ignored: tuple[int, ...] = (IGNORE_INDEX,)
-    aliases: dict[str, str] = field(default_factory=dict)
-    strays: dict[str, str] = field(default_factory=dict)
-    read: Callable[[Path, Path], tuple[Image.Image, np.ndarray]] = read_pair
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether the pairs are drawn on the fly, so that there are no files."""
-        return self.read is not read_pair
-
-    def root(self, data: Path) -> Path:
-        """Find the data set's own folder in ``data``, which may also be that folder itself."""
-        parts = Path(self.folder).parts
-        for skip in range(len(parts) + 1):
-            inside = skip == 0 or data.resolve().parts[-skip:] == parts[:skip]
-            if inside and (self.is_drawn or data.joinpath(*parts[skip:]).is_dir()):
-                return data.joinpath(*parts[skip:])
-        raise InputError(
-            f"there is no folder {data / self.folder}; --data is the folder "
-            + (f"that contains {self.folder}" if parts else f"with {self.layout}")
-        )
-
-    def split(self, root: Path, name: str) -> str:
-        """Give the split's name on disk, or raise InputError naming the splits that exist."""
-        there = self.splits(root)
-        found = name if name in there else self.aliases.get(name)
-        if found not in there:
-            raise InputError(
-                f"there is no split {name!r} in {root}; "
-                + (f"it has {', '.join(there)}" if there else f"a split is {self.layout}")
-            )
-        return found
-
-    def labels(
-        self, root: Path, classes: Sequence[str] = (), others: str = "background"
-    ) -> tuple[dict[str, Color], np.ndarray]:
-        """Give the classes with their colours, and what each stored value means.
-
-        Returns:
-            A palette in label order, and a (256,) uint8 table from stored values to class ids,
-            255 (ignored) or 254 (no class).
-        """
-        palette = self.palette(root)
-        table = np.full(256, INVALID, np.uint8)
-        table[self.first : self.first + len(palette)] = np.arange(len(palette))
-        table[list(self.ignored)] = IGNORE_INDEX
-        if not classes:
-            return palette, table
-        palette, kept = keep_classes(palette, classes, others)
-        return palette, kept[table]
-
-
 FULL_ADE20K = (
-    "belongs to the full ADE20K release, with thousands of classes in coloured masks; Scene "
-    "Parsing is another archive, ADEChallengeData2016.zip"
+    "the full ADE20K release, with thousands of classes in coloured masks; Scene Parsing is "
+    "another archive, ADEChallengeData2016.zip"
 )
 
 DATASETS: dict[str, Source] = {
@@ -193,8 +72,11 @@ DATASETS: dict[str, Source] = {
         ignored=(0, IGNORE_INDEX),
         aliases={"train": "training", "val": "validation"},
         strays=dict.fromkeys(
-            ("index_ade20k.*", "*/index_ade20k.*", "ADE20K_20*", "images/**/*_seg.png"), FULL_ADE20K
+            ("index_ade20k.*", "*/index_ade20k.*", "ADE20K_20*", "images/**/*_seg.png"),
+            f"belongs to {FULL_ADE20K}",
         ),
+        colored=f"it may come from {FULL_ADE20K}",
+        whole={"training": 20210, "validation": 2000},
     ),
     "voc": Source(
         folder="VOCdevkit/VOC2012",
@@ -243,6 +125,7 @@ class SegmentationDataset:
         palette: one RGB colour per class.
         size: long side in pixels that photos are scaled to for training and serving.
         pairs: photo and mask of each item.
+        whole: how many pairs the split should have; more than it has if some are missing.
         table: (256,) uint8, the label that each stored mask value stands for.
     """
 
@@ -253,6 +136,7 @@ class SegmentationDataset:
         palette: dict[str, Color],
         pairs: Sequence[tuple[Path, Path]],
         table: np.ndarray,
+        whole: int = 0,
     ) -> None:
         self.name = name
         self.split = split
@@ -260,10 +144,17 @@ class SegmentationDataset:
         self.palette = tuple(palette.values())
         self.size = DATASETS[name].size
         self.pairs = pairs
+        self.whole = max(whole, len(pairs))
         self.table = table
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def shortfall(self) -> str:
+        """Say how many pairs there are of how many, or nothing if none is missing."""
+        if len(self) == self.whole:
+            return ""
+        return f"found {len(self)} of the {self.whole} pairs of {self.name} {self.split}"
 
     def file(self, index: int) -> str:
         """Give the photo's folder and name, for messages."""
@@ -288,6 +179,15 @@ class SegmentationDataset:
                 "`python -m fcn check` lists all such masks"
             )
         return image, labels
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Up to ``wanted`` of ``count`` indices, evenly spread, first and last among them.
+
+    >>> spread(10, 4), spread(3, 4)
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist()
 
 
 def find_source(name: str) -> Source:
@@ -318,9 +218,12 @@ def open_dataset(
     """
     source = find_source(name)
     root = source.root(Path(data))
-    photos, masks = source.files(root, source.split(root, split))
+    on_disk = source.split(root, split)
+    photos, masks = files = source.files(root, on_disk)
     pairs = [(photo, masks[stem]) for stem, photo in photos.items() if stem in masks]
     if not pairs:
-        raise InputError(f"the split {split!r} in {root} has no photo with a mask")
+        fault = source.half(on_disk, files) or "has no photo with a mask"
+        raise InputError(f"the split {split!r} in {root} {fault}")
     palette, table = source.labels(root, classes, others)
-    return SegmentationDataset(name, split, palette, pairs, table)
+    whole = source.whole.get(on_disk, len(photos.keys() | masks.keys()))
+    return SegmentationDataset(name, split, palette, pairs, table, whole)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .datasets import INVALID, Source
 from .metrics import IGNORE_INDEX
 from .pairs import BROKEN, Files
 from .palette import Color, hex_code
+from .source import INVALID, Source
 
 SHOWN = 10  # colours and values of a mask that are listed
 ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B")
@@ -42,8 +42,11 @@ def _listed(items: Sequence[object]) -> str:
     return ", ".join(map(str, items[:SHOWN])) + more
 
 
-def _colors(mask: Image.Image, palette: dict[str, Color]) -> str:
-    """Describe the colours of a decoded mask that should have held class numbers."""
+def _colors(mask: Image.Image, palette: dict[str, Color], foreign: str) -> str:
+    """Describe the colours of a decoded mask that should have held class numbers.
+
+    If ``foreign`` is given, it is said of colours most of which are none of the palette's.
+    """
     # Pillow types the colours of any mode; those of RGB are triples.
     found: list[tuple[int, Color]] = (
         mask.convert("RGB").getcolors(mask.width * mask.height) or []  # type: ignore[assignment]
@@ -52,6 +55,8 @@ def _colors(mask: Image.Image, palette: dict[str, Color]) -> str:
     if all(red == green == blue for red, green, blue in colors):
         return "its channels are equal, so save it as greyscale"
     names = {color: f" {name}" for name, color in palette.items()}
+    if foreign and 2 * sum(color in names for color in colors) < len(colors):
+        return foreign
     table = [hex_code(color) + names.get(color, "") for color in colors]
     return f"save a class number for each of its {len(table)} colours: {_listed(table)}"
 
@@ -94,7 +99,9 @@ class Inspector:
             text = f"has mode {photo.mode}; save it as 8-bit RGB"
             yield Problem("photos of more than 8 bits", photo_name, text)
         if mask.mode not in ONE_CHANNEL:
-            fix = _colors(mask, self.palette) if pixels else "save class numbers, in one channel"
+            foreign = self.source.colored
+            fix = foreign or "save class numbers, in one channel"
+            fix = _colors(mask, self.palette, foreign) if pixels else fix
             text = f"is {mask.mode} where class numbers are expected; {fix}"
             yield Problem("masks with colours", mask_name, text)
         elif mask.format == "JPEG":
@@ -112,8 +119,19 @@ class Inspector:
         if (labels == INVALID).any():
             strange = np.unique(values[labels == INVALID]).tolist()
             first, last = self.source.first, self.source.first + len(self.palette) - 1
-            text = f"has {_listed(strange)}, but classes are {first} to {last}; correct it"
+            # One too high, the last class is the first number that means nothing.
+            is_shifted = strange == np.flatnonzero(self.table == INVALID)[:1].tolist()
+            fix = (
+                "if numbers are one too high in all masks, subtract 1"
+                if is_shifted
+                else "correct it"
+            )
+            text = f"has {_listed(strange)}, but classes are {first} to {last}; {fix}"
             yield Problem("masks with values that are no class", name, text)
+        elif self.source.first and (values == 0).any() and (values == IGNORE_INDEX).any():
+            # One too low, 0 has become 255, and the first class is 0.
+            text = "has both 0 and 255, so its numbers are one too low; add 1, and 255 becomes 0"
+            yield Problem("masks with numbers one too low", name, text)
         elif (labels == IGNORE_INDEX).all():
             text = "has only ignored pixels; label it or leave it out"
             yield Problem("masks with only ignored pixels", name, text, is_error=False)

@@ -188,6 +188,15 @@ def test_pixels_are_counted_by_class(tmp_path):
 
 
 @pytest.mark.parametrize("thorough", [True, False])
+def test_masks_without_any_label_are_an_error(folder, thorough):
+    for stem in "abc":
+        write_mask(folder / f"val/masks/{stem}.png", [[255] * 32] * 24)
+    report = check_dataset("folder", folder, thorough=thorough)
+    assert not report.ok
+    assert "error: val: no pixel of the masks looked at has a class" in str(report)
+
+
+@pytest.mark.parametrize("thorough", [True, False])
 def test_masks_of_0_and_255_are_an_error(folder, thorough):
     for stem in "abc":
         write_mask(folder / f"train/masks/{stem}.png", [[0, 255] * 16] * 24)
@@ -239,6 +248,49 @@ def test_the_full_ade20k_is_recognised(stray, shown, tmp_path):
     (line,) = [line for line in str(report).splitlines() if "full ADE20K" in line]
     assert shown in line
     assert "ADEChallengeData2016.zip" in line
+
+
+def test_a_half_extracted_archive_is_one_line_with_its_fix(tmp_path):
+    for number in range(30):
+        _, mask = write_pair("scene_parsing", tmp_path, "training", f"{number}", [[1, 2]])
+        if number > 20:
+            mask.unlink()
+    report = check_dataset("scene_parsing", tmp_path, thorough=False)
+    assert not report.ok
+    (line,) = [line for line in str(report).splitlines() if line.startswith("error: ")]
+    assert line == (
+        "error: training: has 30 photos and 21 masks of 20210 each, as if the archive was "
+        "extracted by half; delete the folder and extract it again"
+    )
+    for photo in (tmp_path / "ADEChallengeData2016/images/training").iterdir():
+        if int(photo.stem) > 20:
+            photo.unlink()
+    assert check_dataset("scene_parsing", tmp_path, thorough=False).ok
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_coloured_masks_in_scene_parsing_are_the_full_ade20ks(tmp_path, thorough):
+    _, mask = write_pair("scene_parsing", tmp_path, "training", "a", GOOD)
+    Image.fromarray(np.array([(10, 4, 120), (0, 0, 0)], np.uint8)[np.array(GOOD) % 2]).save(mask)
+    (problem,) = check_dataset("scene_parsing", tmp_path, thorough=thorough).problems
+    assert problem.text.startswith("is RGB where class numbers are expected")
+    assert "full ADE20K release" in problem.text and "ADEChallengeData2016.zip" in problem.text
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.parametrize(
+    ("name", "values", "text"),
+    [
+        ("folder", [1, 2, 3], "has 3, but classes are 0 to 2; if numbers are one too high in all"),
+        ("camvid", [1, 11, 12], "has 12, but classes are 0 to 10; if numbers are one too high"),
+        ("scene_parsing", [1, 151], "has 151, but classes are 1 to 150; if numbers are one too"),
+        ("scene_parsing", [0, 5, 255], "has both 0 and 255, so its numbers are one too low; add 1"),
+    ],
+)
+def test_labels_off_by_one_are_an_error_with_the_fix(name, values, text, thorough, tmp_path):
+    write_pair(name, tmp_path, DATASETS[name].train, "a", [values])
+    report = check_dataset(name, tmp_path, thorough=thorough)
+    assert [problem.text[: len(text)] for problem in report.problems if problem.is_error] == [text]
 
 
 def test_the_full_ade20k_beside_scene_parsing_is_no_error(tmp_path):

@@ -91,6 +91,65 @@ def test_scene_parsing_has_the_usual_names_of_splits_too(tmp_path):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+def test_a_sample_is_opened_and_says_how_many_pairs_it_has(name, tmp_path):
+    for stem in "abc":
+        write_pair(name, tmp_path, DATASETS[name].val, stem, [[1]])
+    dataset = open_dataset(name, tmp_path, "val")
+    assert len(dataset) == 3
+    if name == "scene_parsing":
+        assert dataset.shortfall() == "found 3 of the 2000 pairs of scene_parsing val"
+    else:
+        assert dataset.shortfall() == ""
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_photos_without_masks_are_counted(name, tmp_path):
+    for stem in "abc":
+        _, mask = write_pair(name, tmp_path, "night", stem, [[1]])
+    mask.unlink()
+    dataset = open_dataset(name, tmp_path, "night")
+    assert dataset.shortfall() == f"found 2 of the 3 pairs of {name} night"
+
+
+def test_a_half_extracted_archive_without_a_pair_is_told_with_its_fix(tmp_path):
+    write_pair("scene_parsing", tmp_path, "training", "a", [[1]])
+    _, mask = write_pair("scene_parsing", tmp_path, "validation", "b", [[1]])
+    mask.unlink()
+    with pytest.raises(
+        InputError, match="has 1 photos and 0 masks of 2000 each.* extract it again"
+    ):
+        open_dataset("scene_parsing", tmp_path, "val")
+    mask.parent.rmdir()
+    with pytest.raises(InputError, match="no split 'val' .* extract it again"):
+        open_dataset("scene_parsing", tmp_path, "val")
+
+
+def test_the_full_ade20k_in_place_of_scene_parsing_is_told_with_its_fix(tmp_path):
+    (tmp_path / "ADE20K_2021_17_01").mkdir()
+    with pytest.raises(InputError, match="full ADE20K .*ADEChallengeData2016.zip"):
+        open_dataset("scene_parsing", tmp_path, "val")
+    scene = tmp_path / "ADEChallengeData2016/images/validation/abbey"
+    scene.mkdir(parents=True)
+    (scene / "x_seg.png").write_bytes(b"")
+    with pytest.raises(InputError, match="x_seg.png .*full ADE20K"):
+        open_dataset("scene_parsing", tmp_path, "val")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_data_sets_folder_may_be_renamed(name, tmp_path):
+    write_pair(name, tmp_path / "data", "val", "a", [[1]])
+    (tmp_path / "data" / DATASETS[name].folder).rename(tmp_path / "renamed")
+    assert len(open_dataset(name, tmp_path / "renamed", "val")) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if DATASETS[name].folder])
+def test_data_that_lie_near_are_pointed_at(name, tmp_path):
+    write_pair(name, tmp_path / "here", "val", "a", [[1]])
+    with pytest.raises(InputError, match=rf"did you mean --data {tmp_path / 'here'}\?"):
+        open_dataset(name, tmp_path, "val")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_missing_data_says_what_data_means(name, tmp_path):
     with pytest.raises(InputError, match=r"--data is the folder|classes.txt is missing|split"):
         open_dataset(name, tmp_path / "nowhere", "val")
