@@ -1,4 +1,4 @@
-"""The demo: ``python app.py`` serves the page on the bundled weights, or on ``--model PATH``."""
+"""The demo: ``python app.py`` serves the page on bundled weights, or on those of ``--model``."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fcn import hub
 from fcn.errors import InputError
 from fcn.page import build_page, launch_options
 from fcn.segmenter import Segmenter
@@ -19,11 +20,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Serve the page and its API.")
     parser.add_argument(
         "--model",
-        default=os.environ.get("FCN_MODEL"),
-        metavar="PATH",
-        help="checkpoint folder (default: FCN_MODEL, or the first bundled one)",
+        default=os.environ.get("FCN_MODEL", ""),
+        metavar="MODEL",
+        help="checkpoint folder, or USER/NAME or USER/NAME@REVISION on the Hub; several with"
+        " spaces between (default: FCN_MODEL, or the first bundled one)",
     )
     return parser.parse_args(arguments)
+
+
+def split(models: str) -> list[str]:
+    """Split what ``--model`` names; a folder that is there may have spaces in its name."""
+    return [models] if models and Path(models).exists() else models.split()
 
 
 def bundled() -> Path:
@@ -39,20 +46,66 @@ def bundled() -> Path:
     raise InputError(f"{BUNDLED} holds no checkpoint: give one with --model PATH.")
 
 
-def load(model: str | None) -> Segmenter:
-    """Load a checkpoint, the bundled one if None, to run on all of the machine's cores."""
-    segmenter = Segmenter.load(model or os.path.relpath(bundled()))
-    if segmenter.engine == "torch":
+def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
+    """Load checkpoints, to run on all of the machine's cores.
+
+    Args:
+        models: Folders and Hub ids; none for the bundled checkpoint.
+
+    Returns:
+        Those that could be had, at least the bundled one, and what is to be said about them: the
+        revision of each that is from the Hub, and why others are not there.
+
+    Raises:
+        InputError: If a name is neither a checkpoint folder nor a Hub id, or nothing is bundled.
+    """
+    timeout = hub.patience()
+    segmenters, notes = [], []
+    for model in models:
+        if Path(model).exists():
+            segmenters.append(Segmenter.load(model))
+            continue
+        hub.parse_id(model)
+        try:
+            segmenter, note = load_from_hub(model, timeout)
+            segmenters.append(segmenter)
+        except InputError as error:
+            note = f"{model} is not in use: {error}"
+        print(note, file=sys.stderr)
+        notes.append(note)
+    if not segmenters:
+        segmenters.append(Segmenter.load(os.path.relpath(bundled())))
+        notes += ["These are bundled weights."] if models else []
+    if any(one.engine == "torch" for one in segmenters):
         import torch
 
         torch.set_num_threads(os.cpu_count() or 1)
-    return segmenter
+    return segmenters, " ".join(notes)
+
+
+def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
+    """Pull a checkpoint and load it.
+
+    Returns:
+        The network, and which commit it is.
+
+    Raises:
+        InputError: If there is no such checkpoint, or it cannot be had in time or used.
+    """
+    pulled = hub.pull(model, timeout)
+    try:
+        segmenter = Segmenter.load(pulled.folder)
+    except InputError as error:
+        raise InputError(str(error).replace(str(pulled.folder), pulled.source)) from error
+    segmenter.source = pulled.source
+    return segmenter, f"{pulled.repo_id}, revision {pulled.revision[:8]}. {pulled.note}".strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; a mistake in what was given ends in one sentence."""
     try:
-        build_page(load(parse(arguments).model)).launch(**launch_options())
+        segmenters, note = load(split(parse(arguments).model))
+        build_page(segmenters[0], note).launch(**launch_options())
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

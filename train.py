@@ -14,8 +14,10 @@ from types import FrameType
 from typing import Self
 
 import torch
+from accelerate import PartialState
 from tqdm import tqdm
 
+from fcn import album, refresh
 from fcn.config import TrainConfig, add_flags, read_config
 from fcn.errors import InputError
 from fcn.trainer import Trainer
@@ -118,6 +120,8 @@ def train(config: TrainConfig) -> Path:
             progress.log(loss)
             bar.show(loss)
             is_done = progress.share(config) == 1
+            if album.is_due(progress.step):
+                trainer.look()
             if is_due or is_done:
                 trainer.validate()
             if is_done or is_stopped or now - saved > 60 * config.save_minutes:
@@ -127,6 +131,7 @@ def train(config: TrainConfig) -> Path:
                 break
             if is_stopped:
                 raise KeyboardInterrupt
+    trainer.finish()
     return config.folder()
 
 
@@ -148,7 +153,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
         config = parse(arguments)
+        refresh.check(config.push, config.space)
         run = train(config)
+        print(f"Saved in {run}. See it: python app.py --model {run}")
+        if config.push and PartialState().is_main_process:
+            refresh.publish(run, config.push, config.space, config.force)
     except torch.OutOfMemoryError as error:
         print(
             f"The GPU's memory is too small for this step ({str(error).splitlines()[0]}). Raise"
@@ -161,9 +170,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. The same command with --resume goes on.", file=sys.stderr)
+        print(
+            "Stopped. Once it was saved, the same command with --resume goes on.", file=sys.stderr
+        )
         return 130
-    print(f"Saved in {run}. See it: python app.py --model {run}")
     return 0
 
 

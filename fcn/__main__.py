@@ -1,4 +1,4 @@
-"""The command line: ``python -m fcn segment | evaluate | check``.
+"""The command line: ``python -m fcn segment | evaluate | score | check | push | ...``.
 
 What a user can get wrong ends in one sentence on stderr and exit status 1 (2 for flags), never in a
 traceback. Each command is a module of ``commands``.
@@ -12,12 +12,17 @@ from importlib import import_module
 
 from .errors import InputError
 
-COMMANDS = ("segment", "evaluate", "check")
+COMMANDS = ("segment", "evaluate", "score", "fit", "check", "export", "push", "pull", "space")
 OVERVIEW = """\
 examples:
   python -m fcn segment street.jpg --output out
   python -m fcn evaluate checkpoints/street --dataset camvid --data DIR --split val
+  python -m fcn score --dataset scene_parsing --data DIR --predictions out
   python -m fcn check --dataset folder --data DIR
+  python -m fcn export checkpoints/street --data DIR
+  python -m fcn push checkpoints/street USER/street
+  python -m fcn pull USER/street
+  python -m fcn space USER/demo --model USER/street
 
 `python -m fcn COMMAND --help` tells more. Training is `python train.py`, the page `python app.py`.
 """

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import shlex
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ class TrainConfig:
     scale: tuple[float, float] = option((0.7, 1.4), "range of the random scale")
     flip: bool = option(True, "mirror every other crop")
     color: float = option(0.2, "how far brightness, contrast and saturation may stray")
+    balance: float = option(0.0, "how far rare classes weigh more: 1 is median frequency, 0 not")
 
     steps: int = option(40000, "optimizer steps")
     minutes: float = option(0.0, "stop after this much training time; 0 for no limit")
@@ -64,6 +66,10 @@ class TrainConfig:
 
     eval_every: int = option(1000, "steps between evaluations on the val split")
     save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
+    watch: list[str] = option([], "photos to look at as it learns, beside four of the data set")
+    push: str = option("", "USER/MODEL on the Hub for the best checkpoint, if it is no worse")
+    space: str = option("", "USER/NAME of the Space that then moves to it")
+    force: bool = option(False, "push a checkpoint that scored worse than what is there, too")
     output: str = option("", "folder of the run; empty for runs/DATASET")
     resume: bool = option(False, "go on from the run's last checkpoint")
     precision: str = option(
@@ -81,18 +87,35 @@ class TrainConfig:
                 raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
         if height < 1 or width < 1 or not 0 < low <= high:
             raise InputError("--crop and --scale must be more than 0, and the range in order.")
+        if not 0 <= self.balance <= 1:
+            raise InputError(f"--balance is {self.balance}, but goes from 0 to 1.")
         if not 0 <= self.frozen_stages <= 5:
             raise InputError(f"--frozen-stages is {self.frozen_stages}, but VGG has 5 stages.")
 
     def recipe(self) -> dict[str, Any]:
         """The choices that another machine can repeat: all but where things lie on this one."""
         recipe = dataclasses.asdict(self)
-        for name in ("data", "output", "resume", "workers"):
+        for name in ("data", "output", "resume", "workers", "watch", "push", "space", "force"):
             del recipe[name]
         if self.backbone_weights not in ("imagenet", "none"):
             recipe["backbone_weights"] = "imagenet"
         recipe["init"] = Path(self.init).name if self.init else ""
         return recipe
+
+    def command(self) -> str:
+        """The command line of this config: every choice that is not the default."""
+        words = ["python train.py"]
+        for field in dataclasses.fields(self):
+            value, default = getattr(self, field.name), field.default
+            if value == ([] if default is dataclasses.MISSING else default):
+                continue
+            flag = "--" + field.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(flag if value else f"--no-{flag[2:]}")
+            else:
+                items = value if isinstance(value, list | tuple) else [value]
+                words += [flag, *(shlex.quote(str(item)) for item in items)]
+        return " ".join(words)
 
     def folder(self) -> Path:
         """Where the run is kept."""
@@ -116,7 +139,7 @@ def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
         elif typing.get_origin(kind) in (tuple, list):
             items = typing.get_args(kind)
             keywords["type"] = items[0]
-            keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "*"
+            keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "+"
         else:
             keywords["type"] = kind
             keywords["choices"] = field.metadata["choices"]

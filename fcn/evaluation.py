@@ -6,16 +6,19 @@ split. Every report names its protocol, data set, split, engine and stride.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from .datasets import SegmentationDataset
 from .errors import InputError
 from .metrics import ConfusionMatrix
+from .segmentation import Segmentation
 from .segmenter import Segmenter
 
+EachPhoto = Callable[[int, Segmentation, np.ndarray], None]
 PROTOCOL = (
     "label resolution, one confusion matrix over the split, 255 ignored, "
     "mean over classes that occur or are predicted"
@@ -30,6 +33,7 @@ def evaluate(
     limit: int = 0,
     progress: bool = True,
     indices: Sequence[int] | None = None,
+    each: EachPhoto | None = None,
 ) -> tuple[ConfusionMatrix, list[float]]:
     """Segment the photos of a split and count them against their labels.
 
@@ -40,6 +44,7 @@ def evaluate(
         limit: Only the first so many photos; 0 for all.
         progress: Whether to show a bar with the mean IoU so far on stderr.
         indices: Which photos, such as one process's part; all if None.
+        each: Called for each photo with its index, what was found and its labels (H, W) uint8.
 
     Returns:
         The filled matrix, and the mean confidence of each photo in the order scored.
@@ -63,6 +68,8 @@ def evaluate(
         result = segmenter(photo, stride)
         matrix.update(labels, result.labels)
         confidences.append(result.mean_confidence)
+        if each is not None:
+            each(index, result, labels)
         bar.set_postfix_str(f"mIoU {100 * matrix.mean_iou:.1f}", refresh=False)
     return matrix, confidences
 

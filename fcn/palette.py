@@ -5,6 +5,7 @@ of the labels, so that ``list(VOC)[12]`` is the class of label 12. Label 255 is 
 """
 
 import colorsys
+from collections.abc import Sequence
 
 Color = tuple[int, int, int]
 
@@ -62,7 +63,7 @@ _VOC_NAMES = (
 VOC: dict[str, Color] = {name: _bit_interleaved(i) for i, name in enumerate(_VOC_NAMES.split())}
 
 # MIT Scene Parsing: the first name of every class in objectInfo150.txt and its colour in
-# color150.csv. Road and escalator share a grey there, and so they do here.
+# color150.csv. Road and skyscraper share a grey there, and so they do here.
 SCENE_PARSING: dict[str, Color] = _parse("""
 wall 787878, building b47878, sky 06e6e6, floor 503232, tree 04c803, ceiling 787850,
 road 8c8c8c, bed cc05ff, windowpane e6e6e6, grass 04fa07, cabinet e005ff, sidewalk ebff07,
@@ -92,21 +93,22 @@ pier 4700ff, crt screen 7a00ff, plate 00ffb8, monitor 005cff, bulletin board b8f
 shower 0085ff, radiator ffd600, glass 19c2c2, clock 66ff00, flag 5c00ff
 """)
 
-# Chosen by a search for the largest distance between any two of them, in CIE Lab, as seen by
-# normal, protan, deutan and tritan eyes: at least 24 for all twelve, and larger for the first few.
+# Chosen by a search among colours of moderate chroma (at most 60 in CIE Lab) for the largest
+# distance between any two, as seen by normal, protan, deutan and tritan eyes: at least 24 for all
+# twelve, and 46 for the first four.
 _COLOR_BLIND_SAFE: tuple[Color, ...] = (
-    (160, 240, 0),
-    (160, 0, 120),
-    (80, 0, 240),
-    (120, 80, 0),
-    (200, 200, 120),
-    (0, 240, 240),
-    (120, 160, 240),
-    (120, 160, 0),
-    (240, 80, 160),
-    (120, 0, 160),
-    (200, 0, 80),
-    (160, 80, 240),
+    (180, 180, 240),
+    (120, 20, 0),
+    (240, 180, 100),
+    (0, 60, 140),
+    (200, 80, 80),
+    (0, 180, 160),
+    (100, 120, 220),
+    (180, 240, 240),
+    (160, 100, 0),
+    (240, 220, 180),
+    (140, 100, 160),
+    (100, 40, 80),
 )
 
 
@@ -127,6 +129,19 @@ def distinct(count: int) -> list[Color]:
     if count <= len(_COLOR_BLIND_SAFE):
         return list(_COLOR_BLIND_SAFE[:count])
     return [_hue(i / count, lightness=(0.35, 0.55, 0.75)[i % 3]) for i in range(count)]
+
+
+def safe_colors(classes: Sequence[str]) -> list[Color] | None:
+    """Return colours that colour-blind eyes tell apart, or None for more than twelve classes.
+
+    Args:
+        classes: Names in label order. ``background`` is black and does not count.
+    """
+    painted = [name for name in classes if name != "background"]
+    if len(painted) > len(_COLOR_BLIND_SAFE):
+        return None
+    colors = dict(zip(painted, _COLOR_BLIND_SAFE, strict=False))
+    return [colors.get(name, (0, 0, 0)) for name in classes]
 
 
 def _hue(hue: float, lightness: float) -> Color:

@@ -8,6 +8,7 @@ was computed.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,20 @@ class Segmentation:
         """Mean confidence over the photo, in [0, 1]."""
         return float(self.confidence.mean(dtype=np.float64))
 
-    def found(self) -> list[Found]:
-        """Every class that occurs, largest first."""
+    @cached_property
+    def _areas(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each class its pixels, and the sum of their confidences."""
         count = len(self.classes)
         pixels, sums = np.zeros(count, np.int64), np.zeros(count)
         for rows in strips(*self.labels.shape):
-            ids, weights = self.labels[rows].ravel(), self.confidence[rows].ravel()
+            ids = self.labels[rows].ravel().astype(np.intp)
             pixels += np.bincount(ids, minlength=count)
-            sums += np.bincount(ids, weights, minlength=count)
+            sums += np.bincount(ids, self.confidence[rows].ravel(), minlength=count)
+        return pixels, sums
+
+    def found(self) -> list[Found]:
+        """Every class that occurs, largest first."""
+        pixels, sums = self._areas
         order = [i for i in np.argsort(-pixels, kind="stable").tolist() if pixels[i]]
         return [
             Found(
@@ -105,6 +112,7 @@ class Segmentation:
         """The result in plain JSON types: every class that occurs, largest first."""
         classes = [
             {
+                "id": one.id,
                 "name": one.name,
                 "color": hex_code(one.color),
                 "pixels": one.pixels,
@@ -142,11 +150,17 @@ class Segmentation:
             raise InputError(f"Opacity is {opacity}, but goes from 0 to 1.")
         alpha = np.array([opacity * (name != BACKGROUND) for name in self.classes], np.float32)
         paint = np.array(self.palette, np.float32) * alpha[:, None]
-        shown = np.array(photo.convert("RGB"))
-        for rows in strips(shown.shape[0], 3 * shown.shape[1]):
-            ids = self.labels[rows]
-            shown[rows] = np.rint(shown[rows] * (1 - alpha)[ids][..., None] + paint[ids])
-        return Image.fromarray(shown)
+        values = np.arange(256, dtype=np.float32) * (1 - alpha)[:, None]  # (classes, 256)
+        bands = []
+        for band, color in zip(photo.convert("RGB").split(), paint.T, strict=True):
+            # A class and a photo's value make one of few results, so they are looked up.
+            table = np.rint(values + color[:, None]).astype(np.uint8).ravel()
+            shown = np.array(band)
+            for rows in strips(*shown.shape):
+                places = self.labels[rows].astype(np.intp) * 256 + shown[rows]
+                shown[rows] = table[places]
+            bands.append(Image.fromarray(shown))
+        return Image.merge("RGB", bands)
 
     def save(
         self, folder: Path, stem: str, photo: Image.Image, opacity: float = 0.6
@@ -159,7 +173,8 @@ class Segmentation:
         folder.mkdir(parents=True, exist_ok=True)
         mask, overlay, summary = (folder / f"{stem}{ending}" for ending in ENDINGS)
         self.palette_png().save(mask)
-        self.overlay(photo, opacity).save(overlay)
+        # A third larger than at Pillow's own level, in a quarter of the time.
+        self.overlay(photo, opacity).save(overlay, compress_level=1)
         text = json.dumps(self.summary(), indent=1, ensure_ascii=False)
         summary.write_text(text + "\n", encoding="utf-8")
         return mask, overlay, summary

@@ -1,16 +1,18 @@
-"""What a training run is made of: its network, optimizer, batches, steps, scores and state.
+"""A training run: its batches, steps, scores, looks and state.
 
 The conventions. The loss is the cross-entropy summed over the labelled pixels of a whole step (all
-processes, all accumulated passes) and divided by their number, so how a step is split does not
+processes, all accumulated passes) and divided by their weight, so how a step is split does not
 change it. All that is random in step n comes from (seed, n), and all that is random in a sample
 from (seed, epoch, index), so a resumed run repeats what an uninterrupted one does.
 """
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,50 +20,34 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import checkpoint, report, saving, vgg
+from . import checkpoint, download, report, saving
+from .album import Album, choose_pictures
 from .check import check_dataset
 from .config import TrainConfig
 from .datasets import DATASETS, SegmentationDataset, open_dataset
 from .errors import InputError
-from .evaluation import check_classes, describe, evaluate
-from .head import REACHES, STRIDES
-from .metrics import IGNORE_INDEX
+from .evaluation import EachPhoto, check_classes, describe, evaluate
+from .fitting import find_doubt, fit, score_strides
+from .learning import Objective, build_model, build_optimizer, weigh_classes
+from .metrics import ConfusionMatrix
 from .model import FCN
+from .segmentation import Segmentation
 from .segmenter import Segmenter
 from .transforms import Augmented, EpochSampler, derived_seed, training_transform
 
-# A val photo in a hundred is less sure than this: the mean confidence that makes a photo doubtful.
-DOUBTFUL_SHARE = 0.01
-
-
-class Objective(nn.Module):
-    """The network and its loss at every supervised stride: what a process computes in a pass."""
-
-    def __init__(self, model: FCN, stride: int) -> None:
-        super().__init__()
-        self.model = model
-        self.strides = tuple(one for one in STRIDES if one >= stride)
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Sum the cross-entropy over labelled pixels, averaged over strides.
-
-        Args:
-            images: (N, 3, H, W) float in [0, 1].
-            labels: (N, H, W) int64 in [0, num_classes) or ``IGNORE_INDEX``.
-        """
-        logits = self.model.forward_all(images, self.strides)
-        losses = [
-            F.cross_entropy(one.float(), labels, ignore_index=IGNORE_INDEX, reduction="sum")
-            for one in logits.values()
-        ]
-        return torch.stack(losses).mean()
+# When one class for every pixel is no longer the way things begin, and not yet a wasted night.
+COLLAPSE_STEPS = range(200, 2001)
+COLLAPSE = """\
+Step {step}: nearly every pixel of the {count} pictures looked at is called {name!r}. If that stays,
+the usual causes are rates that are too high (--lr {lr:g}, --backbone-lr {backbone_lr:g}), label
+values that are not what they seem (python -m fcn check tells), or a VGG without its weights
+(--backbone-weights {backbone_weights})."""
 
 
 @dataclass
@@ -86,11 +72,18 @@ class Progress:
 
 
 def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """The training and the validation split, after a quick look for what would spoil a run."""
+    """The training and the validation split, after a quick look for what would spoil a run.
+
+    Scene Parsing is downloaded if it is not there; of several processes one does, the others wait.
+    """
+    download.ensure(config.dataset, Path(config.data))
     source = DATASETS[config.dataset]
     splits = [config.split or source.train, config.val_split or source.val]
     chosen, kept = (config.dataset, Path(config.data)), (config.classes, config.others)
     train_set, val_set = (open_dataset(*chosen, split, *kept) for split in splits)
+    for part in (train_set, val_set):
+        if part.shortfall():
+            tqdm.write(part.shortfall(), file=sys.stderr)
     found = check_dataset(*chosen, splits, *kept, thorough=False)
     if not found.ok:
         raise InputError(f"{config.dataset} cannot be trained on as it is:\n{found}")
@@ -115,59 +108,6 @@ def find_precision(wanted: str) -> str:
     else:
         has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if wanted == "bf16" or (wanted == "auto" and has_bf16) else "no"
-
-
-def find_weights(config: TrainConfig) -> tuple[dict[str, Tensor] | None, vgg.Normalisation]:
-    """The backbone's weights, if any, and the normalisation that belongs to them."""
-    if config.backbone_weights == "none":
-        return None, vgg.CAFFE
-    if config.backbone_weights == "imagenet":
-        return vgg.download_backbone_weights(config.backbone, config.head)
-    return vgg.read_backbone_weights(Path(config.backbone_weights))
-
-
-def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
-    """A fresh network for a data set, with ImageNet's weights or those of ``--init``."""
-    source = saving.load(config.init) if config.init else None
-    weights, normalisation = (
-        find_weights(config) if source is None else (None, source.normalisation)
-    )
-    model = FCN(
-        train_set.classes,
-        train_set.palette,
-        backbone=config.backbone,
-        head=config.head,
-        width=config.width,
-        dropout=config.dropout,
-        stride=config.stride,
-        mean=normalisation.mean,
-        std=normalisation.std,
-        inference_size=config.size or train_set.size,
-    )
-    if source is not None:
-        left = saving.transfer(source, model)
-        print(f"Started from {config.init}; new or left out: {', '.join(left) or 'nothing'}.")
-    elif weights is not None:
-        vgg.load_pretrained(model.backbone, weights)
-    return model
-
-
-def build_optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW with a rate for VGG's layers and one for new layers; what is frozen is left out."""
-    model.backbone.freeze(config.frozen_stages)
-    for name, module in model.head.named_children():
-        is_reached = REACHES[name] >= config.stride
-        is_score = name.startswith("score")
-        module.requires_grad_(is_reached and (is_score or config.learn_deconvolution))
-    pretrained = {id(p) for stage in model.backbone.stages for p in stage.parameters()}
-    if config.head == "paper":
-        pretrained |= {id(p) for p in model.backbone.classifier.parameters()}
-    groups = []
-    for is_old, lr in ((True, config.backbone_lr), (False, config.lr)):
-        chosen = [p for p in model.parameters() if (id(p) in pretrained) == is_old]
-        chosen = [p for p in chosen if p.requires_grad]
-        groups.append({"params": chosen, "lr": lr, "initial_lr": lr})
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
 def leave_signals_to_main(worker: int) -> None:
@@ -203,8 +143,13 @@ class Trainer:
         elif not config.init:
             self.calibrate()
         self.model.to(memory_format=torch.channels_last)
-        objective = Objective(self.model, config.stride)
-        self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
+        weights = weigh_classes(self.train_set, config.balance)
+        self.objective = Objective(self.model, config.stride, weights)
+        prepared = self.accelerator.prepare(self.objective, self.optimizer)
+        self.parallel, self.optimizer = prepared
+        pictures = choose_pictures(self.train_set, self.val_set, config.watch)
+        named = self.train_set.classes, self.train_set.palette
+        self.album = Album(self.run / "album", pictures, *named)
 
     def find_last(self) -> Path:
         """The run's last checkpoint."""
@@ -271,19 +216,21 @@ class Trainer:
         decay = min(1.0, (progress.step + 1) / max(config.warmup, 1)) * (1 - share) ** config.power
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * decay
-        labelled = sum((labels != IGNORE_INDEX).sum() for _, labels in passes)
-        labelled = accelerator.reduce(torch.as_tensor(labelled).to(accelerator.device)).clamp_min(1)
-        total = torch.zeros((), device=accelerator.device)
-        for index, (images, labels) in enumerate(passes):
-            images = images.to(accelerator.device, memory_format=torch.channels_last)
+        device = accelerator.device
+        targets = [labels.to(device, non_blocking=True) for _, labels in passes]
+        labelled = torch.stack([self.objective.labelled(labels) for labels in targets]).sum()
+        labelled = accelerator.reduce(labelled).clamp_min(torch.finfo(torch.float32).tiny)
+        total = torch.zeros((), device=device)
+        for index, ((images, _), labels) in enumerate(zip(passes, targets, strict=True)):
+            images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
             # Processes exchange gradients once, in the last pass.
             last = index == len(passes) - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(self.objective):
-                loss = self.objective(images, labels.to(accelerator.device)) / labelled
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.parallel):
+                loss = self.parallel(images, labels) / labelled
                 # Processes average their gradients, but the loss is a sum over all of them.
                 accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
-        accelerator.clip_grad_norm_(self.objective.parameters(), config.clip)
+        accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -296,30 +243,87 @@ class Trainer:
         with torch.no_grad():
             self.model.head.calibrate(self.model.features(images))
 
-    def validate(self) -> float:
-        """Score the val split with the weights as they are saved; publish them if they are best.
+    def score(
+        self, segmenter: Segmenter, stride: int | None = None, each: EachPhoto | None = None
+    ) -> tuple[ConfusionMatrix, list[float]]:
+        """Score the val split; each picture in one of the processes.
 
-        Each picture is scored in one of the processes.
+        Returns:
+            The matrix of all processes, and the mean confidences of the pictures of this one.
         """
-        accelerator, progress = self.accelerator, self.progress
-        served = saving.rounded(self.model)
+        accelerator = self.accelerator
         mine = range(accelerator.process_index, len(self.val_set), accelerator.num_processes)
-        segmenter = Segmenter.of(served, str(self.run))
+        progress = accelerator.is_main_process
         matrix, confidences = evaluate(
-            segmenter, self.val_set, progress=accelerator.is_main_process, indices=mine
+            segmenter, self.val_set, stride, progress=progress, indices=mine, each=each
         )
         counts = torch.from_numpy(matrix.counts).to(accelerator.device)
         matrix.counts = accelerator.reduce(counts).cpu().numpy()
+        return matrix, confidences
+
+    def validate(self) -> float:
+        """Score the val split with the weights as they are saved; publish them if they are best."""
+        progress, is_main = self.progress, self.accelerator.is_main_process
+        served = saving.rounded(self.model)
+        segmenter = Segmenter.of(served, str(self.run))
+        matrix, confidences = self.score(segmenter)
         scores = {"mean_iou": matrix.mean_iou, "pixel_accuracy": matrix.pixel_accuracy}
         progress.history.append({"step": progress.step, **scores})
-        if matrix.mean_iou > progress.best and accelerator.is_main_process:
+        if matrix.mean_iou > progress.best:
             progress.best = matrix.mean_iou
-            served.doubt_below = float(np.quantile(confidences, DOUBTFUL_SHARE))
-            metrics = describe(matrix, self.val_set, segmenter)
-            self.publish("best", served, metrics)
-        if accelerator.is_main_process:
+            served.doubt_below = find_doubt(confidences)
+            if is_main:
+                self.publish("best", served, describe(matrix, self.val_set, segmenter))
+        if is_main:
             tqdm.write(f"Step {progress.step} on {self.val_set.split}:\n{matrix.table()}")
         return matrix.mean_iou
+
+    def look(self) -> None:
+        """See what the network makes of a few pictures, and warn if it is the same everywhere."""
+        if not self.accelerator.is_main_process:
+            return
+        step, album = self.progress.step, self.album
+        share, name = album.look(Segmenter.of(self.model, str(self.run)), step)
+        self.model.train()
+        if share > 0.999 and step in COLLAPSE_STEPS:
+            told = dataclasses.asdict(self.config)
+            count = len(album.pictures)
+            tqdm.write(COLLAPSE.format(step=step, count=count, name=name, **told), file=sys.stderr)
+
+    def finish(self) -> None:
+        """Fit what is fitted on val, score the best weights at every stride, and report."""
+        served = self.best_weights()
+        segmenter = Segmenter.of(served, str(self.run))
+        fitted = fit(segmenter, self.val_set, self.accelerator.is_main_process)
+        # Each process found the same but for rounding; the main one's count.
+        chosen = torch.tensor([fitted.inference_size, fitted.temperature])
+        size, temperature = broadcast(chosen.to(self.accelerator.device)).tolist()
+        served.inference_size, served.temperature = round(size), round(temperature, 4)
+        segmenter, ranking = Segmenter.of(served, str(self.run)), []
+
+        def rank(index: int, found: Segmentation, labels: np.ndarray) -> None:
+            own = ConfusionMatrix(self.val_set.classes)
+            own.update(labels, found.labels)
+            ranking.append((own.mean_iou, index))
+
+        def score(stride: int) -> tuple[ConfusionMatrix, list[float]]:
+            ranking.clear()
+            return self.score(segmenter, stride, rank)
+
+        metrics, served.doubt_below = score_strides(segmenter, self.val_set, fitted, score)
+        if self.accelerator.is_main_process:
+            self.publish("best", served, metrics)
+            told = checkpoint.resolve(self.run), self.album, segmenter, self.val_set
+            report.write_run_report(self.config, *told, sorted(ranking))
+
+    def best_weights(self) -> FCN:
+        """The network of the best checkpoint, which only the main process can read."""
+        is_main = self.accelerator.is_main_process
+        model = saving.load(self.run) if is_main else copy.deepcopy(self.model)
+        model.to(self.accelerator.device)
+        for value in model.state_dict().values():
+            value.copy_(broadcast(value))
+        return model.eval()
 
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with its scores as ``best``, with what resuming needs as ``last``."""
@@ -333,7 +337,7 @@ class Trainer:
                 saving.save_state(folder, self.state())
             else:
                 checkpoint.write_json(folder / "metrics.json", metrics)
-                report.write_report(folder)
+                report.write_report(folder, self.album.strip("watched"))
 
         checkpoint.publish(self.run, name, self.progress.step, fill)
 

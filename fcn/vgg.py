@@ -150,7 +150,7 @@ def load_pretrained(vgg: VGG, weights: Mapping[str, Tensor]) -> None:
 
     The thirteen or sixteen ``features.N`` pairs go to the convolutions in order. A ``paper`` head
     also takes ``classifier.0`` and ``classifier.3``: the very numbers of VGG's fully connected
-    layers, seen as 7x7 and 1x1 kernels.
+    layers, seen as 7x7 and 1x1 kernels. A VGG19 also takes VGG16's thirteen, see ``deepen``.
 
     Raises:
         InputError: If a layer is missing or has another shape.
@@ -160,6 +160,8 @@ def load_pretrained(vgg: VGG, weights: Mapping[str, Tensor]) -> None:
         key=lambda name: int(name.split(".")[1]),
     )
     targets = vgg.convolutions()
+    if len(names) == sum(DEPTHS["vgg16"]) < len(targets):
+        targets = deepen(vgg)
     if len(names) != len(targets):
         raise InputError(
             f"the backbone weights hold {len(names)} convolutions, but this network has"
@@ -170,6 +172,25 @@ def load_pretrained(vgg: VGG, weights: Mapping[str, Tensor]) -> None:
         targets += [vgg.classifier.get_submodule(name) for name in ("fc6", "fc7")]
     for name, layer in zip(names, targets, strict=True):
         copy_layer(name, weights, layer)
+
+
+@torch.no_grad()
+def deepen(vgg: VGG) -> list[nn.Module]:
+    """Make the three convolutions that only VGG19 has do nothing, so that it starts as VGG16.
+
+    What they take has been through a ReLU, so the identity followed by a ReLU changes nothing.
+
+    Returns:
+        The thirteen others, in order.
+    """
+    shared: list[nn.Module] = []
+    for stage, depth in zip(vgg.stages, DEPTHS["vgg16"], strict=True):
+        convolutions = [layer for layer in stage.children() if isinstance(layer, nn.Conv2d)]
+        shared += convolutions[:depth]
+        for layer in convolutions[depth:]:
+            nn.init.dirac_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # Conv2d's bias is optional
+    return shared
 
 
 @torch.no_grad()

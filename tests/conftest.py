@@ -1,8 +1,9 @@
 """What tests share: the real data, a tiny checkpoint, and where the project's parts lie."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,6 +13,10 @@ from fcn import checkpoint, saving
 from fcn.model import FCN
 from fcn.palette import distinct
 from fcn.shapes import SHAPES
+
+if TYPE_CHECKING:  # or every test would wait for Gradio's import
+    from playwright.sync_api import Browser
+    from visiting import Served, Visitor
 
 ROOT = Path(__file__).parent.parent
 CLASSES = list(SHAPES)
@@ -64,6 +69,30 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_weights(real_data: Path) -> Path:
     """ImageNet's VGG16 convolutions, beside the real data."""
     return real_data.parent / "weights" / "vgg16_features.safetensors"
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator["Served"]:
+    """The page, with an engine that goes by colour."""
+    from visiting import serve
+
+    yield from serve()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """A browser for the whole session."""
+    from visiting import browse
+
+    yield from browse()
+
+
+@pytest.fixture
+def visit(chromium: "Browser", served: "Served") -> Iterator[Callable[..., "Visitor"]]:
+    """A function that opens the page in a fresh tab, of a width and a colour scheme."""
+    from visiting import visits
+
+    yield from visits(chromium, served)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

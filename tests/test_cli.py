@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.__main__ import main
+from fcn.__main__ import COMMANDS, main
 from fcn.commands.segment import choose_stems
 from fcn.datasets import open_dataset
 
@@ -109,6 +109,17 @@ def test_evaluate_prints_a_table(tiny_checkpoint, capsys):
     assert "circle" in shown and "shapes val, 1 photos" in shown and "label resolution" in shown
 
 
+def test_evaluate_tells_averaged_scores_apart(tiny_checkpoint, capsys):
+    flags = ["--dataset", "shapes", "--limit", "3", "--engine", "torch", "--json"]
+    shown = []
+    for more in ([], ["--scales", "0.75,1,1.25", "--flip"]):
+        assert run("evaluate", tiny_checkpoint, *flags, *more) == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    assert "scales" not in shown[0]
+    assert (shown[1]["scales"], shown[1]["flip"]) == ([0.75, 1.0, 1.25], True)
+    assert shown[0]["confusion"] != shown[1]["confusion"]
+
+
 def test_evaluate_refuses_other_classes(tiny_checkpoint, real_data, capsys):
     status = run("evaluate", tiny_checkpoint, "--dataset", "camvid", "--data", real_data)
     assert status == 1
@@ -164,7 +175,7 @@ def test_the_program_itself(root: Path, photos: Path, tiny_checkpoint: Path, tmp
     assert done.stderr == f"fcn: {out}: File exists\n"
 
 
-@pytest.mark.parametrize("command", ["segment", "evaluate", "check"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

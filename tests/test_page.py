@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn import page
-from fcn.photo import PhotoError
+from fcn import answer, endpoint, page
+from fcn.photo_input import Given
 from fcn.segmentation import BACKGROUND, Segmentation
 from fcn.segmenter import Segmenter
 
@@ -27,9 +27,10 @@ def of_labels(labels: list[int], classes: tuple[str, ...]) -> Segmentation:
 
 
 def test_page_says_what_is_found_and_by_which_weights(segmenter):
-    text = page.about(segmenter)
+    text = page.about(segmenter, "From <the> Hub.")
     assert "Finds circle, square and triangle." in text
     assert "Weights: tiny, 12.5 % mIoU on shapes val" in text
+    assert "From &lt;the&gt; Hub." in text
 
 
 def test_class_names_are_text(segmenter, monkeypatch):
@@ -52,36 +53,43 @@ def test_weights_without_a_score(segmenter, monkeypatch, metrics):
     ],
 )
 def test_found_line(labels, line):
-    assert page.found_line(of_labels(labels, (BACKGROUND, "cat", "dog"))) == line
+    assert answer.found_line(of_labels(labels, (BACKGROUND, "cat", "dog"))) == line
 
 
 def test_unlike_photo_is_met_with_doubt_and_faint_colours(segmenter, photo, monkeypatch):
-    sure = page.segment_for_page(segmenter, photo)
-    assert (sure["caution"], sure["opacity"]) == ("", 1.0)
+    sure = answer.segment_for_page(segmenter, photo, "photo")
+    assert (sure["caution"], sure["opacity"], sure["name"]) == ("", 1.0, "photo")
     monkeypatch.setattr(segmenter, "doubt_below", 1.1)
-    unsure = page.segment_for_page(segmenter, photo)
-    assert unsure["caution"] == page.DOUBT
-    assert unsure["opacity"] == page.DOUBTFUL_OPACITY
+    unsure = answer.segment_for_page(segmenter, photo, "photo")
+    assert unsure["caution"] == answer.DOUBT
+    assert unsure["opacity"] == answer.DOUBTFUL_OPACITY
 
 
-def test_page_works_at_most_1600_pixels(segmenter):
-    payload = page.segment_for_page(segmenter, Image.new("RGB", (3200, 1000)))
+def test_page_works_at_most_1600_pixels(segmenter, tmp_path):
+    Image.new("RGB", (3200, 1000)).save(tmp_path / "wide.png")
+    payload, photo = page._answer(segmenter, Given("wide.png", str(tmp_path / "wide.png")))
     with Image.open(payload["photo"]["path"]) as sent, Image.open(payload["mask"]["path"]) as mask:
-        assert sent.size == mask.size == (1600, 500)
+        assert (sent.size, mask.size) == ((1600, 500), (1600, 1000))
+    assert (payload["of"], payload["name"]) == (str(tmp_path / "wide.png"), "wide")
 
 
-def test_endpoint_answers_at_the_photos_own_size(segmenter, photo):
-    large = photo.resize((2000, 300))
-    labels, overlay, summary = page.build_endpoint(segmenter)(large, 0.5, 16)
+def test_endpoint_answers_at_the_photos_own_size(segmenter, photo, tmp_path):
+    photo.resize((2000, 300)).save(tmp_path / "large.png")
+    segment = endpoint.build_endpoint(segmenter)
+    labels, overlay, summary = segment(Given("large.png", str(tmp_path / "large.png")), 0.5, 16)
     with Image.open(labels) as ids, Image.open(overlay) as painted:
         assert (ids.mode, ids.size, painted.size) == ("P", (2000, 300), (2000, 300))
         pixels = np.bincount(np.asarray(ids).ravel(), minlength=4)
     assert summary["size"] == [2000, 300]
     for one in summary["classes"]:
-        assert pixels[segmenter.classes.index(one["name"])] == one["pixels"]
+        assert segmenter.classes[one["id"]] == one["name"]
+        assert pixels[one["id"]] == one["pixels"]
 
 
-@pytest.mark.parametrize("given", [None, PhotoError("It is no photo.")])
-def test_endpoint_refuses_in_one_sentence(segmenter, given):
-    with pytest.raises(page.gr.Error, match=r"^'?[^.]*\.'?$"):
-        page.build_endpoint(segmenter)(given)
+@pytest.mark.parametrize(("path", "stride"), [("", 8), ("broken.png", 8), ("photo.png", 7)])
+def test_endpoint_refuses_in_one_sentence(segmenter, photo, tmp_path, path, stride):
+    photo.save(tmp_path / "photo.png")
+    (tmp_path / "broken.png").write_bytes(b"no photo")
+    given = Given("photo", str(tmp_path / path) if path else "")
+    with pytest.raises(endpoint.gr.Error, match=r"^'?[^.]*\.'?$"):
+        endpoint.build_endpoint(segmenter)(given, 0.6, stride)

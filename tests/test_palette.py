@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.palette import CAMVID, SCENE_PARSING, VOC, distinct
+from fcn.palette import CAMVID, SCENE_PARSING, VOC, distinct, safe_colors
 
 # How the three kinds of colour blindness see linear RGB: Machado, Oliveira and Fernandes 2009.
 EYES = {
@@ -98,3 +98,13 @@ def test_twelve_colors_are_told_apart_by_all_eyes(eye: str):
 def test_distinct_refuses_impossible_counts(count: int):
     with pytest.raises(ValueError, match=str(count)):
         distinct(count)
+
+
+def test_safe_colors_leave_the_background_black_and_uncounted():
+    classes = ["background", *(f"class {i}" for i in range(12))]
+    assert safe_colors(classes) == [(0, 0, 0), *distinct(12)]
+    assert safe_colors(["cat", "background", "dog"]) == [distinct(2)[0], (0, 0, 0), distinct(2)[1]]
+
+
+def test_too_many_classes_have_no_safe_colors():
+    assert safe_colors([f"class {i}" for i in range(13)]) is None

@@ -141,6 +141,54 @@ def test_a_given_picture_is_not_changed():
     assert open_photo(plain) is not plain
 
 
+def gradient(width: int, height: int) -> Image.Image:
+    """A photo-like picture of smooth colours."""
+    corners = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("size", "wanted"), [((900, 600), (200, 133)), ((60, 640), (19, 200))])
+def test_a_photo_is_scaled_down_to_its_longer_side(kind: str, size, wanted):
+    file = encode(gradient(*size), kind)
+    small = open_photo(file, longest=200)
+    assert small.size == wanted
+    exact = open_photo(file).resize(wanted, Image.Resampling.BICUBIC)
+    assert np.abs(np.asarray(small, float) - np.asarray(exact)).mean() < 1.5
+    assert open_photo(file, longest=2000).size == size
+    assert open_photo(open_photo(file), longest=200).size == wanted
+
+
+def test_a_line_is_scaled_down_too():
+    for size, wanted in (((10000, 1), (100, 1)), ((1, 10000), (1, 100)), ((1, 1), (1, 1))):
+        assert open_photo(encode(Image.new("RGB", size), "JPEG"), longest=100).size == wanted
+
+
+def test_a_turned_photo_is_scaled_down_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    file = encode(gradient(800, 400), "JPEG", exif=exif)
+    assert open_photo(file, longest=100).size == (50, 100)
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction():
+    file = encode(gradient(3000, 2000), "JPEG")
+    seconds = []
+    for longest in (0, 375):
+        start = time.thread_time()
+        open_photo(file, longest=longest)
+        seconds.append(time.thread_time() - start)
+    assert seconds[1] < 0.7 * seconds[0]
+
+
+def test_hostile_files_are_refused_when_scaled_down_too(tmp_path: Path):
+    content = encode(gradient(1000, 1000), "JPEG").getvalue()
+    with pytest.raises(PhotoError, match="damaged"):
+        open_photo(io.BytesIO(content[: len(content) // 2]), longest=100)
+    with pytest.raises(PhotoError, match="megapixels"):
+        open_photo(io.BytesIO(png_header(13000, 3100)), longest=100)
+
+
 def test_names_do_not_matter(tmp_path: Path):
     Image.new("RGBA", (3, 2), "red").save(tmp_path / "x.png")
     (tmp_path / "x.png").rename(tmp_path / "x.gif")

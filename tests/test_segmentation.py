@@ -56,6 +56,7 @@ def test_summary_is_the_promised_json():
     assert (summary["weights"], summary["seconds"]) == ("weights", 0.123)
     red, green, blue = distinct(4)[2]
     assert summary["classes"][0] == {
+        "id": 2,
         "name": "dog",
         "color": f"#{red:02x}{green:02x}{blue:02x}",
         "pixels": 2,

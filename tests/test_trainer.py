@@ -14,9 +14,11 @@ from conftest import CLASSES, build_tiny
 from fcn import checkpoint, saving
 from fcn.config import TrainConfig
 from fcn.errors import InputError
+from fcn.examples import find_examples
 from fcn.head import REACHES, STRIDES
+from fcn.learning import Objective, build_optimizer
 from fcn.metrics import IGNORE_INDEX
-from fcn.trainer import Objective, Trainer, build_optimizer, find_precision
+from fcn.trainer import Trainer, find_precision
 
 
 def config_in(folder: Path, **changes: Any) -> TrainConfig:
@@ -41,7 +43,7 @@ def test_the_loss_is_the_sum_over_labelled_pixels_averaged_over_strides() -> Non
     images, labels = torch.rand(2, 3, 24, 30), torch.randint(0, 2, (2, 24, 30))
     labels[:, :10] = IGNORE_INDEX
     with torch.no_grad():
-        loss = Objective(model, 8)(images, labels)
+        loss = Objective(model, 8, torch.ones(2))(images, labels)
         by_stride = [
             F.cross_entropy(logits.movedim(1, -1)[labels < 2], labels[labels < 2], reduction="sum")
             for logits in model.forward_all(images).values()
@@ -58,7 +60,7 @@ def test_ignored_pixels_have_no_gradient() -> None:
         def forward_all(self, *arguments: Any) -> dict[int, torch.Tensor]:
             return {8: logits}
 
-    Objective(Fixed(), 8)(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]
+    Objective(Fixed(), 8, torch.ones(2))(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]
     assert not logits.grad[:, :, 2:4].any()
     assert logits.grad[:, :, :2].all()
 
@@ -151,6 +153,48 @@ def test_the_published_checkpoint_tells_its_whole_story(tmp_path: Path) -> None:
     assert metrics["images"] == len(trainer.val_set)
     assert f"{100 * metrics['mean_iou']:.1f} %" in (folder / "README.md").read_text()
     assert 0 < saving.load(folder).doubt_below < 1
+
+
+def test_a_finished_run_has_fitted_scored_and_reported(tmp_path: Path) -> None:
+    portrait = find_examples(["person"])[0].file
+    trainer = Trainer(config_in(tmp_path, watch=[str(portrait)]))
+    take(trainer, 1)
+    trainer.progress.step = 10
+    trainer.look()
+    trainer.validate()
+    trainer.finish()
+    run, folder = tmp_path / "run", checkpoint.resolve(tmp_path / "run")
+    metrics = checkpoint.read_json(folder, "metrics.json")
+    assert list(metrics["strides"]) == ["32", "16", "8"]
+    assert metrics["strides"]["8"]["mean_iou"] == metrics["mean_iou"]
+    model = saving.load(folder)
+    assert model.temperature == metrics["fitted"]["temperature"]
+    assert model.inference_size == metrics["fitted"]["inference_size"]
+    assert (folder / "progress.png").is_file()
+    assert "(progress.png)" in (folder / "README.md").read_text()
+    page = (run / "report.html").read_text()
+    assert {file.name for file in run.glob("*.png")} == {
+        f"strip_{group}.png" for group in ("train", "val", "watched")
+    }
+    assert page.count("data:image/png;base64,") == 8
+    for text in ("Worst validation photos", "python train.py --dataset shapes", "Every choice"):
+        assert text in page
+    assert "http" not in page
+
+
+def test_a_network_that_learns_nothing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = Trainer(config_in(tmp_path, lr=1e-12, backbone_lr=1e-12))
+    trainer.progress.step = 200  # its scores still are the zeros they start from
+    trainer.look()
+    told = capsys.readouterr().err
+    assert "Step 200: nearly every pixel" in told
+    assert "'background'" in told
+    assert "--lr 1e-12" in told
+    trainer.progress.step = 10
+    trainer.look()
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

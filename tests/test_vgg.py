@@ -45,6 +45,19 @@ def test_stages_compute_torchvisions_features(name: str) -> None:
         torch.testing.assert_close(x, theirs(image))
 
 
+@torch.inference_mode()
+def test_vgg19_with_vgg16s_weights_is_vgg16(real_weights: Path) -> None:
+    weights, _ = read_backbone_weights(real_weights)
+    sixteen, nineteen = (VGG(name, width=8).eval() for name in ("vgg16", "vgg19"))
+    for vgg in (sixteen, nineteen):
+        load_pretrained(vgg, weights)
+    one = other = 50 * torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    for stage, deeper in zip(sixteen.stages, nineteen.stages, strict=True):
+        one, other = stage(one), deeper(other)
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert one.std() > 1
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("size", [(1, 1), (33, 64), (65, 31)])
 def test_taps_lie_at_strides_8_16_and_32(head: str, size: tuple[int, int]) -> None:

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from fcn import viewer
+from fcn.gallery import build_gallery
+from fcn.palette import hex_code, safe_colors
 from fcn.segmentation import BACKGROUND, Segmentation
 
 LABELS = np.array([[0, 0, 0], [1, 2, 2]], np.uint8)
@@ -25,12 +27,13 @@ def photo() -> Image.Image:
     return Image.fromarray(np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 14)
 
 
-def test_mask_holds_ids_in_red_and_confidence_in_green(segmentation, photo):
+def test_mask_holds_ids_above_confidences(segmentation, photo):
     payload = viewer.result(photo, segmentation)
     mask = Image.open(payload["mask"]["path"])
-    assert (mask.format, mask.mode) == ("PNG", "RGB")  # alpha would spoil the ids
-    np.testing.assert_array_equal(np.asarray(mask)[..., 0], LABELS)
-    np.testing.assert_array_equal(np.asarray(mask)[..., 1], np.rint(CONFIDENCE * 255))
+    assert (mask.format, mask.mode) == ("PNG", "P")
+    values = np.concatenate([LABELS, np.rint(CONFIDENCE * 255)])
+    for read in (mask, mask.convert("L")):  # as indices, and as a browser shows them
+        np.testing.assert_array_equal(np.asarray(read), values)
 
 
 def test_small_photo_travels_without_loss(segmentation, photo):
@@ -52,7 +55,9 @@ def test_background_comes_last_and_unpainted(segmentation, photo):
     classes = viewer.result(photo, segmentation)["classes"]
     assert [one["name"] for one in classes] == ["${1+1} <b>dog</b>", "cat", BACKGROUND]
     assert [one["painted"] for one in classes] == [True, True, False]
-    assert classes[0]["color"] == [0, 90, 255]
+    assert classes[0]["color"] == "#005aff"
+    safe = safe_colors(segmentation.classes)
+    assert [one["safe"] for one in classes] == [hex_code(safe[i]) for i in (2, 1, 0)]
     assert sum(one["share"] for one in classes) == pytest.approx(1)
 
 
@@ -60,6 +65,14 @@ def test_same_photo_twice_is_news_to_the_browser(segmentation, photo):
     first, second = (viewer.result(photo, segmentation) for _ in range(2))
     assert first["run"] != second["run"]
     assert first["photo"]["path"] == second["photo"]["path"]
+
+
+def test_strides_are_told_as_layers_of_a_run(segmentation):
+    payload = viewer.strides(7, {32: segmentation})
+    assert (payload["state"], payload["run"], list(payload["strides"])) == ("strides", 7, ["32"])
+    layer = payload["strides"]["32"]
+    assert [one["id"] for one in layer["classes"]] == [2, 1, 0]
+    assert Image.open(layer["mask"]["path"]).size == (3, 4)
 
 
 def test_failure_has_one_sentence_and_nothing_to_draw():
@@ -75,9 +88,9 @@ def test_component_opens_with_urls(segmentation, photo):
 
 
 def test_templates_interpolate_nothing():
-    component = viewer.build_viewer()
-    for template in (component.html_template, component.css_template):
-        assert "${" not in template
-        assert "{{" not in template
-    for markup in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
-        assert markup not in component.js_on_load
+    for component in (viewer.build_viewer(), build_gallery()):
+        for template in (component.html_template, component.css_template):
+            assert "${" not in template
+            assert "{{" not in template
+        for markup in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
+            assert markup not in component.js_on_load

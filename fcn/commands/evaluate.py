@@ -2,10 +2,14 @@
 
 import argparse
 import json
+import sys
 import time
+from pathlib import Path
 
+from ..averaging import average
 from ..datasets import DATASETS, SegmentationDataset, open_dataset
 from ..evaluation import describe, evaluate
+from ..protocols import saver
 from ..segmentation import BACKGROUND
 from ..segmenter import Segmenter
 from .flags import add_data_flags, add_engine_flags, count
@@ -22,6 +26,8 @@ EXAMPLES = """\
 examples:
   python -m fcn evaluate checkpoints/street --dataset camvid --data DIR --split val
   python -m fcn evaluate runs/voc --dataset voc --data DIR --stride 32 --json > scores.json
+  python -m fcn evaluate runs/scene_parsing --dataset scene_parsing --data DIR \\
+    --save-predictions out
 """
 
 
@@ -33,6 +39,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="only the first N photos (default: all)"
     )
+    parser.add_argument(
+        "--save-predictions",
+        type=Path,
+        metavar="OUT",
+        help="also write a PNG for each photo, with the data set's own numbers, as `score` reads",
+    )
+    parser.add_argument(
+        "--scales",
+        type=scales,
+        default=(1.0,),
+        metavar="S,S,...",
+        help="average over the photo at these scales, such as 0.75,1,1.25 (default: 1)",
+    )
+    parser.add_argument("--flip", action="store_true", help="and over its mirror image")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_engine_flags(parser)
 
@@ -48,16 +68,34 @@ def open_for(segmenter: Segmenter, args: argparse.Namespace) -> SegmentationData
     return open_dataset(*where, known, args.others)
 
 
+def scales(text: str) -> tuple[float, ...]:
+    """Parse scales, each more than 0 and at most 4."""
+    values = tuple(float(part) for part in text.split(","))
+    if not all(0 < value <= 4 for value in values):
+        raise argparse.ArgumentTypeError(f"{text} has a scale that is not between 0 and 4")
+    return values
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate a checkpoint and print its scores."""
     segmenter = Segmenter.load(args.checkpoint, args.engine, args.device)
     dataset = open_for(segmenter, args)
+    is_averaged = args.flip or args.scales != (1.0,)
+    if is_averaged:
+        segmenter = average(segmenter, args.scales, args.flip)
+    if dataset.shortfall():
+        print(f"{dataset.shortfall()}, and goes on with them", file=sys.stderr)
+    save = None
+    if args.save_predictions:
+        save = saver(dataset, DATASETS[args.dataset].root(args.data), args.save_predictions)
     start = time.perf_counter()
-    matrix, confidences = evaluate(segmenter, dataset, args.stride, args.limit)
+    matrix, confidences = evaluate(segmenter, dataset, args.stride, args.limit, each=save)
     seconds = time.perf_counter() - start
     report = describe(matrix, dataset, segmenter, args.stride, len(confidences), seconds)
     if args.json:
         whole = {"checkpoint": segmenter.source, **report, "others": args.others}
+        if is_averaged:
+            whole |= {"scales": args.scales, "flip": args.flip}
         print(json.dumps(whole, ensure_ascii=False, allow_nan=False))
         return 0
     print(matrix.table())

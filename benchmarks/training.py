@@ -1,0 +1,134 @@
+"""How fast a training step is: ``python benchmarks/training.py``.
+
+Steps on a synthetic batch in each precision and memory layout, then steps with the real loader
+(scenes drawn on the fly, or ``--dataset`` and ``--data``), all in turns in one process, so that a
+noisy machine is as unfair to one as to the other. Medians; FLOPs are those of PyTorch's own counter
+and the peak is what a large matrix product reaches here.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import tempfile
+from typing import Any
+
+import torch
+from measuring import Work, report, summarise, take_turns
+from torch.utils.flop_counter import FlopCounterMode
+
+from fcn.config import TrainConfig
+from fcn.datasets import DATASETS, open_dataset
+from fcn.learning import Objective, build_model, build_optimizer
+from fcn.report import describe_hardware
+from fcn.trainer import Trainer, find_precision
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def synthetic(config: TrainConfig, precision: str, layout: str) -> Work:
+    """A step on the same random batch: forward, backward and update."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dataset = open_dataset(config.dataset, config.data, DATASETS[config.dataset].train)
+    model = build_model(config, dataset).train().to(device)
+    model.to(memory_format=LAYOUTS[layout])
+    objective = Objective(model, config.stride, torch.ones(model.num_classes, device=device))
+    optimizer = build_optimizer(model, config)
+    height, width = config.crop
+    images = torch.rand(config.batch_size, 3, height, width, device=device)
+    images = images.to(memory_format=LAYOUTS[layout])
+    labels = torch.randint(model.num_classes, (config.batch_size, height, width), device=device)
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            loss = objective(images, labels) / labels.numel()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        synchronise()
+
+    return step
+
+
+def real(config: TrainConfig) -> Work:
+    """A step as ``train.py`` takes it, with what the loader brings."""
+    trainer = Trainer(config)
+    stream = trainer.batches()
+
+    def step() -> None:
+        trainer.step(next(stream))
+        synchronise()
+
+    return step
+
+
+def synchronise() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def count_flops(step: Work) -> int:
+    """Floating point operations of a step, two for a multiplication and addition."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def measure_peak(dtype: torch.dtype) -> float:
+    """FLOP/s that a matrix product of 4096 reaches on this machine."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = 4096
+    one, other = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+
+    def multiply() -> None:
+        one @ other
+        synchronise()
+
+    return 2 * size**3 / min(take_turns({"": multiply}, 5)[""])
+
+
+def measure(config: TrainConfig, repeats: int) -> list[dict[str, Any]]:
+    """All rows of the table."""
+    precisions = ["fp32"] + ["bf16"] * (find_precision("auto") == "bf16")
+    steps = {
+        (precision, layout): synthetic(config, precision, layout)
+        for precision, layout in itertools.product(precisions, LAYOUTS)
+    }
+    flops = count_flops(steps["fp32", "channels_last"])
+    peaks = {name: measure_peak(getattr(torch, DTYPES[name])) for name in precisions}
+    with tempfile.TemporaryDirectory() as folder:
+        steps[precisions[-1], "real loader"] = real(dataclasses.replace(config, output=folder))
+        seconds = take_turns(steps, repeats)
+    rows = []
+    size = f"{config.batch_size}x{config.crop[1]}x{config.crop[0]}"
+    for (precision, what), took in seconds.items():
+        row = summarise(f"{precision}, {what}", size, took)
+        row["images_per_s"] = config.batch_size / row["median_s"]
+        row["share_of_peak"] = flops / row["median_s"] / peaks[precision]
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="shapes")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--crop", type=int, nargs=2, default=(384, 384))
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args()
+    config = TrainConfig(
+        dataset=args.dataset,
+        data=args.data,
+        backbone_weights="none",
+        crop=args.crop,
+        batch_size=args.batch_size,
+    )
+    report(measure(config, args.repeats), args.json, hardware=describe_hardware())
+
+
+if __name__ == "__main__":
+    main()

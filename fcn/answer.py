@@ -1,0 +1,74 @@
+"""What the page makes of a photo: its segments for the viewer, and a sentence about them.
+
+The convention: the page works at no more than ``LONGEST_SIDE`` pixels, which is more than any
+screen shows of it; programs that want every pixel use the API.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from . import viewer
+from .segmentation import BACKGROUND, Segmentation
+from .segmenter import Segmenter
+
+LONGEST_SIDE = 1600  # pixels of a photo on the page; web/paint.js has it too
+LEAST_SHARE = 0.01  # of the photo, for a class to be worth naming
+DOUBTFUL_OPACITY = 0.25
+DOUBT = "This photo looks unlike those the network was trained on: take the colours with caution."
+
+
+def segment_for_page(segmenter: Segmenter, photo: Image.Image, name: str) -> dict[str, Any]:
+    """Segment a photo of at most ``LONGEST_SIDE`` for the viewer.
+
+    Raises:
+        InputError: If the weights are damaged.
+    """
+    return describe(segmenter, photo, segmenter(photo), name)
+
+
+def describe(
+    segmenter: Segmenter, photo: Image.Image, segmentation: Segmentation, name: str
+) -> dict[str, Any]:
+    """Describe a segmented photo to the viewer, faintly and with a caution where it is doubtful."""
+    doubtful = segmentation.mean_confidence < segmenter.doubt_below
+    return viewer.result(
+        photo,
+        segmentation,
+        name=name,
+        stride=segmenter.stride,
+        message=found_line(segmentation),
+        caution=DOUBT if doubtful else "",
+        opacity=DOUBTFUL_OPACITY if doubtful else 1.0,
+    )
+
+
+def found_line(segmentation: Segmentation) -> str:
+    """Say in words what a photo shows, or that it shows nothing that the network knows."""
+    names = named(segmentation)
+    if names:
+        return f"Found {listed(names, 5)} in {segmentation.seconds:.1f} s."
+    known = [name for name in segmentation.classes if name != BACKGROUND]
+    shortened = ", ".join(known[:5]) + (", …" if len(known) > 5 else "")
+    return f"No {shortened} found. Try one of the examples."
+
+
+def named(segmentation: Segmentation) -> list[str]:
+    """List the classes that are worth naming, largest first."""
+    return [
+        one.name
+        for one in segmentation.found()
+        if one.name != BACKGROUND and one.share >= LEAST_SHARE
+    ]
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Name things in a sentence, shortened.
+
+    >>> listed(["cat", "dog", "cow"], 3), listed(["cat", "dog", "cow"], 1)
+    ('cat, dog and cow', 'cat and 2 more')
+    """
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -1,0 +1,57 @@
+"""Test-time augmentation: one answer from several scales of a photo and its mirror image.
+
+The convention: probabilities are averaged, not logits, and what comes out is their logarithm, so
+that it goes where any engine's scores go.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .engines import Engine
+from .segmenter import Segmenter
+
+
+def average(segmenter: Segmenter, scales: Sequence[float], flip: bool) -> Segmenter:
+    """A segmenter that answers with the mean over scales and, if asked, mirror images."""
+    engine = AveragedEngine(segmenter._engine, scales, flip)
+    return Segmenter(engine, segmenter.source, segmenter.metrics)
+
+
+class AveragedEngine:
+    """An engine that runs another one at several scales.
+
+    Args:
+        engine: What runs the network.
+        scales: Of the picture, each more than 0.
+        flip: Whether to run the mirror image of each as well.
+    """
+
+    def __init__(self, engine: Engine, scales: Sequence[float], flip: bool) -> None:
+        self.engine = engine
+        self.scales = tuple(scales)
+        self.flip = flip
+        self.name = engine.name
+        self.config: dict[str, Any] = engine.config
+
+    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+        """Average log probabilities (num_classes, h, w) float32, see ``Engine``."""
+        height, width = image.shape[:2]
+        total = np.zeros((len(self.config["classes"]), height, width), np.float32)
+        for scale in self.scales:
+            size = max(1, round(scale * width)), max(1, round(scale * height))
+            small = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+            for step in (1, -1)[: 1 + self.flip]:
+                scores = self.engine.scores(np.ascontiguousarray(small[:, ::step]), stride)
+                maps = (Image.fromarray(np.ascontiguousarray(one[:, ::step])) for one in scores)
+                resized = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
+                logits = np.stack([np.asarray(one) for one in resized])
+                powers = np.exp(logits - logits.max(0))
+                total += powers / powers.sum(0)
+        return np.log(total / (len(self.scales) * (1 + self.flip)) + 1e-12)
+
+    def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Those of the picture as it is, see ``Engine``."""
+        return self.engine.maps(image)

@@ -1,0 +1,203 @@
+"""The model card: what a checkpoint can do, cannot do, came from, and how to make it again.
+
+The convention: every number is read from the checkpoint's own JSON files, fractions of 1 there and
+per cent here.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .config import TrainConfig
+
+CARD = """---
+{{ card_data }}
+---
+
+# FCN-{{ stride }}s on {{ backbone }}, {{ dataset }}
+
+A fully convolutional network (Long, Shelhamer and Darrell 2015) that names each pixel of a photo:
+{{ classes }}.
+
+## Scores
+
+On `{{ dataset }}` `{{ split }}`, {{ images }} images. Protocol: {{ protocol }}.
+
+{{ scores }}
+
+{{ per_class }}
+
+{{ calibration }}
+
+{{ pictures }}
+
+## Use
+
+    from fcn.photo import open_photo
+    from fcn.segmenter import Segmenter
+
+    photo = open_photo("photo.jpg")
+    Segmenter.load("FOLDER")(photo).overlay(photo).show()
+
+## Training
+
+{{ steps }} steps in {{ minutes }} minutes on {{ hardware }}, from {{ started }}, seed {{ seed }}.
+With the data in `DIR`, the same again is
+
+    python train.py --config training.json --data DIR
+
+which is
+
+    {{ command }}
+
+## Limits
+
+It knows these {{ count }} classes and gives every pixel one of them, whatever is there. It was
+trained on {{ seen }} photos of one kind, listed under Sources, and scored on photos of that kind.
+It sees a photo at {{ size }} pixels on the long side, in cells of {{ stride }}: what is a few cells
+small or thin there is mostly lost. Weakest are {{ weakest }}. Below a mean confidence of
+{{ doubt }} a result deserves doubt: one validation photo in a hundred is that unsure. It is no
+judge of people and not for use where an error does harm.
+
+## Sources and licences
+
+{{ sources }}
+- Code and these weights: Apache-2.0, as far as the terms of the sources allow: for research.
+"""
+
+TITLES = {
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "fw_iou": "frequency weighted IoU",
+}
+SOURCES = {
+    "backbone": "VGG, Simonyan and Zisserman 2014, trained on ImageNet; CC BY 4.0.",
+    "camvid": "CamVid, Brostow et al. 2008/2009, in the split of SegNet; research use.",
+    "voc": "PASCAL VOC 2012, Everingham et al., labels partly of SBD, Hariharan et al. 2011; photos"
+    " from Flickr, research use.",
+    "plus": "Beside VOC: people of Clothing Co-Parsing, Liang et al. 2014, streets of CamVid,"
+    " Brostow et al. 2009, everyday photos of COCO, Lin et al. 2014; research use.",
+    "scene_parsing": "MIT Scene Parsing (ADE20K), Zhou et al. 2017; BSD for code, research use.",
+    "shapes": "Scenes drawn by this project.",
+    "folder": "The trainer's own photos.",
+}
+PICTURES = {
+    "progress.png": "The same photos as the network learned",
+    "curves.png": "Loss and validation scores over the steps",
+    "per_class_iou.png": "IoU of each class",
+    "confusion.png": "What each class's pixels were called",
+}
+
+
+def percent(score: float | None) -> str:
+    """A fraction as per cent; a dash for what is not known."""
+    return "-" if score is None else f"{100 * score:.1f} %"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table.
+
+    >>> print(table(["class", "IoU"], [["cat", "80.0 %"]]))
+    | class | IoU |
+    | --- | --- |
+    | cat | 80.0 % |
+    """
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score_table(metrics: dict[str, Any]) -> str:
+    """All scores of all engines and strides that the metrics hold."""
+    engines = {metrics["engine"]: metrics}
+    if "int8" in metrics:
+        engines["int8"] = metrics["int8"]
+    rows = [
+        [title, *(percent(one[key]) for one in engines.values())] for key, title in TITLES.items()
+    ]
+    for stride, scores in metrics.get("strides", {}).items():
+        blank = ["-"] * (len(engines) - 1)
+        rows.append([f"mean IoU at stride {stride}", percent(scores["mean_iou"]), *blank])
+    return table(["score", *engines], rows)
+
+
+def calibration_line(metrics: dict[str, Any]) -> str:
+    """What was fitted on val, in a sentence; empty if nothing was."""
+    if "fitted" not in metrics:
+        return ""
+    fitted = metrics["fitted"]
+    error = fitted["calibration_error"]
+    if fitted["temperature"] == 1:
+        return (
+            f"The expected calibration error is {percent(error['before'])}; no temperature made it"
+            " smaller on photos that it was not fitted on, so there is none."
+        )
+    return (
+        f"Temperature {fitted['temperature']:.2f}, fitted on every other photo: the expected"
+        f" calibration error of the rest is {percent(error['after'])}, without it"
+        f" {percent(error['before'])}."
+    )
+
+
+def build_card(
+    config: dict[str, Any],
+    metrics: dict[str, Any],
+    training: dict[str, Any],
+    pictures: Iterable[str],
+) -> ModelCard:
+    """The model card, with a model-index that the Hub reads.
+
+    Args:
+        config: ``config.json``.
+        metrics: ``metrics.json``.
+        training: ``training.json``.
+        pictures: Names of the picture files beside the card.
+    """
+    data_set = metrics["dataset"]
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            dataset_type=data_set,
+            dataset_name=f"{data_set} {metrics['split']}",
+            metric_type=key,
+            metric_value=round(metrics[key], 4),
+        )
+        for key in TITLES
+    ]
+    card_data = ModelCardData(
+        license="apache-2.0",
+        library_name="fcn",
+        pipeline_tag="image-segmentation",
+        tags=["fcn", "semantic-segmentation", config["backbone"]],
+        model_name=f"fcn{config['stride']}s-{config['backbone']}-{data_set}",
+        eval_results=results,
+    )
+    options = training["config"]
+    per_class = {key: value for key, value in metrics["per_class_iou"].items() if value is not None}
+    sources = ["backbone", data_set] + ["plus"] * options["split"].endswith("plus")
+    shown = [name for name in PICTURES if name in set(pictures)]
+    return ModelCard.from_template(
+        card_data,
+        template_str=CARD,
+        **{key: metrics[key] for key in ("dataset", "split", "images", "protocol")},
+        **{key: config[key] for key in ("stride", "backbone")},
+        classes=", ".join(config["classes"]),
+        count=len(config["classes"]),
+        scores=score_table(metrics),
+        per_class=table(["class", "IoU"], ([key, percent(one)] for key, one in per_class.items())),
+        calibration=calibration_line(metrics),
+        pictures="\n".join(f"![{PICTURES[name]}]({name})" for name in shown),
+        steps=f"{training['step']:,}",
+        minutes=round(training["seconds"] / 60),
+        hardware=training["hardware"],
+        started=options["init"] or f"VGG's weights ({training['backbone_weights']})",
+        seed=options["seed"],
+        command=TrainConfig(**{**options, "data": "DIR"}).command(),
+        seen=f"{training['data']['images']:,}",
+        size=config["inference_size"] or "its own",
+        weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
+        doubt=f"{100 * config['doubt_below']:.0f} %",
+        sources="\n".join(f"- {SOURCES[key]}" for key in sources),
+    )

@@ -1,0 +1,63 @@
+"""``python -m fcn fit``: choose inference size and temperature on a validation split."""
+
+import argparse
+import json
+from pathlib import Path
+
+from ..checkpoint import CONFIG_NAME, read_json, resolve, write_json
+from ..datasets import open_dataset
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..fitting import fit, score_strides
+from ..report import write_report
+from ..segmenter import Segmenter
+
+HELP = "choose inference size and temperature on val"
+TEXT = """\
+Choose the size at which the network sees photos, by mean IoU, and one temperature that makes its
+confidences true, both on the validation split that the checkpoint was chosen on. Then score the
+checkpoint at every stride and write config.json, metrics.json, plots and card anew. `train.py` does
+the same at the end of a run; this is for one that was stopped before its end.
+"""
+EXAMPLES = """\
+examples:
+  python -m fcn fit runs/camvid --data DIR
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Define the command's flags."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder that holds the data set it was trained on (default: data)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, score and write; prints what was chosen."""
+    folder = resolve(args.checkpoint)
+    metrics, config = (read_json(folder, name) for name in ("metrics.json", CONFIG_NAME))
+    options = read_json(folder, "training.json").get("config", {})
+    if not metrics or not options:
+        raise InputError(f"{folder} does not say on what it was trained and scored.")
+    kept = options["classes"], options["others"]
+    val_set = open_dataset(options["dataset"], args.data, metrics["split"], *kept)
+    segmenter = Segmenter.load(folder, "torch")
+    fitted = fit(segmenter, val_set)
+    metrics, doubt_below = score_strides(
+        segmenter, val_set, fitted, lambda stride: evaluate(segmenter, val_set, stride)
+    )
+    config |= {
+        "inference_size": fitted.inference_size,
+        "temperature": fitted.temperature,
+        "doubt_below": doubt_below,
+    }
+    write_json(folder / CONFIG_NAME, config)
+    write_json(folder / "metrics.json", metrics)
+    write_report(folder)
+    print(json.dumps(fitted.report))
+    return 0

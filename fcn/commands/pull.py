@@ -1,0 +1,33 @@
+"""``python -m fcn pull``: bring a checkpoint from the Hugging Face Hub."""
+
+import argparse
+import sys
+
+HELP = "bring a checkpoint from the Hugging Face Hub"
+TEXT = """\
+Bring a checkpoint into the cache of huggingface_hub and print its folder, to be read only. Without
+a revision it is the newest commit. Nothing but weights, JSON files and pictures is fetched, and
+each file is compared with the hash that the commit gives. FCN_PULL_TIMEOUT is the number of seconds
+without progress after which the Hub is given up (60).
+"""
+EXAMPLES = """\
+examples:
+  python -m fcn pull USER/street
+  python -m fcn segment photo.jpg --checkpoint "$(python -m fcn pull USER/street@v1)" --output out
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Define ``pull``."""
+    parser.add_argument("checkpoint", metavar="USER/NAME[@REVISION]", help="what to bring")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pull and print the folder."""
+    from .. import hub
+
+    pulled = hub.pull(args.checkpoint, hub.patience())
+    if pulled.note:
+        print(pulled.note, file=sys.stderr)
+    print(pulled.folder)
+    return 0

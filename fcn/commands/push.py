@@ -1,0 +1,33 @@
+"""``python -m fcn push``: put a checkpoint on the Hugging Face Hub."""
+
+import argparse
+
+HELP = "put a checkpoint on the Hugging Face Hub"
+TEXT = """\
+Put a checkpoint folder on the Hub in one commit, with its model card and pictures. A repository
+that does not exist is made; the same checkpoint twice makes no second commit. The token is the one
+that `hf auth login` keeps, or HF_TOKEN.
+"""
+EXAMPLES = """\
+examples:
+  python -m fcn push checkpoints/street USER/street
+  python -m fcn push runs/voc USER/voc --private --tag v1
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Define ``push``."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
+    parser.add_argument("repository", metavar="USER/NAME", help="where it goes on the Hub")
+    parser.add_argument("--private", action="store_true", help="make a private repository")
+    parser.add_argument("--tag", default="", help="a name for this commit, such as v1")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Push and print the commit's page."""
+    from .. import hub
+
+    timeout = hub.patience()
+    hub.check_access(args.repository, timeout=timeout)
+    print(hub.push(args.checkpoint, args.repository, args.private, args.tag, timeout))
+    return 0

@@ -1,0 +1,54 @@
+"""``python -m fcn space``: host the page on Hugging Face Spaces."""
+
+import argparse
+from pathlib import Path
+
+HELP = "host the page on Hugging Face Spaces"
+TEXT = """\
+Make or update a Gradio Space from this repository: the files that the page needs, no more, and the
+variable FCN_MODEL, which names the weights. Without --model, a Space keeps the weights that it has,
+and a new one serves the bundled ones. Weights with an int8 file need no torch on a CPU, which
+makes the Space's build twenty times smaller. Older weights come back the same way: --model with
+their revision.
+"""
+EXAMPLES = """\
+examples:
+  python -m fcn space USER/demo --model USER/street
+  python -m fcn space USER/demo --model USER/street@v1
+  python -m fcn space USER/demo --dry-run && python runs/space/app.py
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Define ``space``."""
+    parser.add_argument("space", metavar="USER/NAME", help="the Space")
+    parser.add_argument(
+        "--model", default="", metavar="USER/MODEL[@REVISION]", help="the weights, on the Hub"
+    )
+    parser.add_argument(
+        "--hardware",
+        default="",
+        help="such as cpu-basic or t4-small (default: what the Space has; cpu-basic for a new one)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        nargs="?",
+        type=Path,
+        const=Path("runs/space"),
+        metavar="DIR",
+        help="write the Space's files into a folder instead (default: runs/space)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make or update the Space, or write its folder."""
+    from .. import hub, space
+
+    if args.dry_run is not None:
+        space.rehearse(args.dry_run, args.space, args.model, args.hardware, hub.patience())
+        need = args.dry_run / "requirements.txt"
+        print(f"Try it: pip install -r {need} && python {args.dry_run / 'app.py'}")
+        return 0
+    hub.check_access(args.space, "space", hub.patience())
+    print(space.publish(args.space, args.model, args.hardware, hub.patience()))
+    return 0

@@ -1,0 +1,123 @@
+"""From scores at the network's size to the class and confidence of every pixel of the photo.
+
+Scores are brought to the photo's size, never class ids: bilinearly, with half-pixel centres, and
+with anti-aliasing where the photo is the smaller of the two, as Pillow and torch do. At a photo's
+size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and in a
+tile only the classes that come near the best one there are looked at.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+SIDE = 128  # pixels of a tile that is square
+# A class whose score is lower than another's by this has less than 2e-7 of its probability.
+NEGLIGIBLE = 16.0
+
+
+def decide(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the best class of every pixel of a photo.
+
+    Args:
+        scores: (C, h, w) float32 logits.
+        size: The photo's (width, height).
+
+    Returns:
+        Labels (height, width) uint8, the first of equals, and their softmax probabilities
+        (height, width) float32.
+    """
+    width, height = size
+    scores = _reduce(scores, size)
+    labels = np.empty((height, width), np.uint8)
+    confidence = np.empty((height, width), np.float32)
+    tile_height = min(height, max(SIDE, SIDE**2 // width))
+    tile_width = SIDE**2 // tile_height
+    across = [
+        _Line(left, tile_width, width, scores.shape[2]) for left in range(0, width, tile_width)
+    ]
+    for top in range(0, height, tile_height):
+        y = _Line(top, tile_height, height, scores.shape[1])
+        for x in across:
+            near = scores[:, y.cells, x.cells]
+            some = _contenders(near)
+            tile = y.enlarge(x.enlarge(near[some], 2), 1)
+            labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = _choose(tile, some)
+    return labels, confidence
+
+
+class _Line:
+    """How some pixels of a row or column lie between its scores.
+
+    Args:
+        first: The first of the pixels.
+        most: How many; those past the end are left out.
+        size: Pixels in the whole line.
+        count: Scores in the whole line, at most ``size``.
+
+    Attributes:
+        pixels: The pixels.
+        cells: The scores that they are made of.
+    """
+
+    def __init__(self, first: int, most: int, size: int, count: int) -> None:
+        self.pixels = slice(first, min(first + most, size))
+        centers = (np.arange(first, self.pixels.stop) + 0.5) * (count / size) - 0.5
+        centers = centers.clip(0, count - 1)
+        before = np.minimum(centers.astype(int), max(count - 2, 0))
+        start, stop = int(before[0]), min(int(before[-1]) + 2, count)
+        self.cells = slice(start, stop)
+        self._before = before - start
+        self._after = np.minimum(self._before + 1, stop - start - 1)
+        self._share = (centers - before).astype(np.float32)
+
+    def enlarge(self, scores: np.ndarray, axis: int) -> np.ndarray:
+        """Interpolate (k, rows, columns) scores along axis 1 or 2."""
+        shares = self._share[:, None] if axis == 1 else self._share
+        before = scores.take(self._before, axis)
+        result = scores.take(self._after, axis)
+        result -= before
+        result *= shares
+        result += before
+        return result
+
+
+def _reduce(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring scores down to a photo's (width, height) where they are larger."""
+    smaller = min(scores.shape[2], size[0]), min(scores.shape[1], size[1])
+    if smaller == (scores.shape[2], scores.shape[1]):
+        return scores
+    maps = [Image.fromarray(one).resize(smaller, Image.Resampling.BILINEAR) for one in scores]
+    return np.stack([np.asarray(one) for one in maps])
+
+
+def _contenders(scores: np.ndarray) -> np.ndarray:
+    """The classes that count somewhere between (C, h, w) scores, in label order.
+
+    Between four neighbours a score is at most the largest of the four, and the best one at least
+    the largest that any class has in all four.
+    """
+    best = _between(scores, np.minimum).max(0)
+    lead = _between(scores, np.maximum) - best
+    return np.flatnonzero(lead.max((1, 2)) > -NEGLIGIBLE)
+
+
+def _between(scores: np.ndarray, pick: Callable[..., np.ndarray]) -> np.ndarray:
+    if scores.shape[1] > 1:
+        scores = pick(scores[:, :-1], scores[:, 1:])
+    if scores.shape[2] > 1:
+        scores = pick(scores[:, :, :-1], scores[:, :, 1:])
+    return scores
+
+
+def _choose(tile: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best of (k, rows, columns) scores, by id, and its softmax probability; spoils them."""
+    best = tile[0].copy()
+    labels = np.full(best.shape, ids[0], np.uint8)
+    # Ids rise, so the larger of two is the later; argmax over the first axis is much slower.
+    for label, one in zip(ids[1:].astype(np.uint8), tile[1:], strict=True):
+        np.maximum(labels, (one > best).view(np.uint8) * label, out=labels)
+        np.maximum(best, one, out=best)
+    tile -= best
+    np.exp(tile, out=tile)
+    return labels, 1 / tile.sum(0)

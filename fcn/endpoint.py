@@ -1,0 +1,64 @@
+"""The page's API: one documented endpoint, ``/segment``, that answers at the photo's own size."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
+
+from .errors import InputError
+from .photo_input import Given, PhotoInput
+from .segmenter import Segmenter
+
+
+def add_endpoint(segmenter: Segmenter, **limits: Any) -> None:
+    """Add ``/segment`` to the page that is being built: its components are never drawn.
+
+    Args:
+        segmenter: What segments.
+        limits: Gradio's limits of concurrency.
+    """
+    with gr.Column(visible=False):
+        gr.Button().click(
+            build_endpoint(segmenter),
+            [
+                PhotoInput(label="Photo"),
+                gr.Number(0.6, label="Opacity of the overlay", minimum=0, maximum=1),
+                gr.Number(segmenter.stride, label="Stride: 8, 16 or 32", precision=0),
+            ],
+            [gr.File(label="Labels"), gr.File(label="Overlay"), gr.JSON(label="Summary")],
+            api_name="segment",
+            **limits,
+        )
+
+
+def build_endpoint(segmenter: Segmenter) -> Callable[..., tuple[str, str, dict[str, Any]]]:
+    """The function behind ``/segment``."""
+
+    def segment(
+        photo: Given, opacity: float = 0.6, stride: int = 8
+    ) -> tuple[str, str, dict[str, Any]]:
+        """Segment a photo at its own size.
+
+        Args:
+            photo: A picture of any common kind, of at most 20 MB and 40 megapixels.
+            opacity: How much the colours cover the photo in the overlay, from 0 to 1.
+            stride: The finest score map that is used: 32, 16 or 8 pixels a score.
+
+        Returns:
+            A palette PNG of class ids; an overlay PNG; and a JSON summary: every class that occurs
+            with its id, name, color, pixels, share and confidence, the size as [width, height],
+            where the weights came from, and the seconds it took.
+        """
+        try:
+            image = photo.open()
+            found = segmenter(image, stride)
+            pictures = (found.palette_png(), "labels"), (found.overlay(image, opacity), "overlay")
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        folder = get_upload_folder()
+        labels, overlay = (save_pil_to_cache(one, folder, name, "png") for one, name in pictures)
+        return labels, overlay, found.summary()
+
+    return segment

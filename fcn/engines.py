@@ -1,0 +1,238 @@
+"""What runs a network: a small picture in, scores out.
+
+``onnx`` runs the int8 file of a checkpoint on the CPU and needs no torch, ``torch`` runs the
+weights on any device. The convention: an engine sees uint8 RGB of the size that the network is to
+see, and gives float32 numpy arrays; all before and after is the same for every engine.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from . import checkpoint
+from .errors import InputError
+from .fusion import KERNELS, MAPS, fuse
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from .model import FCN
+
+ONNX_NAME = "model_int8.onnx"
+WEIGHTS_KEY = "weights_sha256"  # in the ONNX file: the SHA-256 of the weights it was made from
+CONFIG_KEY = "config"  # and their config.json
+LOG = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What runs a network.
+
+    Attributes:
+        name: Its key in ``ENGINES``.
+        config: What ``config.json`` holds, complete.
+    """
+
+    name: str
+    config: dict[str, Any]
+
+    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+        """Score a picture.
+
+        Args:
+            image: (h, w, 3) uint8 RGB, contiguous and writable.
+            stride: 8, 16, 32, or None for the checkpoint's own.
+
+        Returns:
+            (num_classes, h, w) float32 logits.
+        """
+
+    def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Score a picture at low resolution, before anything is brought to size or fused.
+
+        Returns:
+            ``score_fr`` (num_classes, h/32, w/32), ``score_pool4`` (num_classes, h/16, w/16) and
+            ``score_pool3`` (num_classes, h/8, w/8), float32; sizes round up.
+        """
+
+
+class TorchEngine:
+    """Runs a live network on the device that it is on, in evaluation mode."""
+
+    name = "torch"
+
+    def __init__(self, model: "FCN") -> None:
+        self.model = model
+        self.config = model.config
+
+    @classmethod
+    def load(cls, folder: Path, device: str | None) -> "TorchEngine":
+        """Load a checkpoint folder onto a device, or onto the best that is there."""
+        import torch
+
+        from . import saving
+
+        model, device = saving.load(folder), device or _best_device()
+        try:
+            # Convolutions on a CPU are faster with the channels innermost.
+            return cls(model.to(memory_format=torch.channels_last).to(torch.device(device)))
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"Device {device!r} cannot be used here ({reason}).") from error
+
+    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+        """Score a picture, see ``Engine``."""
+        return self._run(image, lambda images: {"logits": self.model(images, stride)})["logits"]
+
+    def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Score a picture at low resolution, see ``Engine``."""
+        model = self.model
+        return self._run(image, lambda images: model.head.scores(model.features(images)))
+
+    def _run(self, image: np.ndarray, part: Callable[..., dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Run a part of the network on images (1, 3, h, w)."""
+        import torch
+
+        self.model.eval()
+        with torch.inference_mode():
+            pixels = torch.from_numpy(image).to(self.model.mean.device)
+            images = pixels.permute(2, 0, 1)[None].float() / 255  # (1, 3, h, w), channels last
+            return {name: one[0].float().cpu().numpy() for name, one in part(images).items()}
+
+
+def _best_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+class OnnxEngine:
+    """Runs a checkpoint's int8 file on all of the CPU's cores.
+
+    The file answers with the three score maps, and with the deconvolutions' kernels, by which
+    ``fuse`` goes on from them: so strides 32, 16 and 8 come from one run.
+    """
+
+    name = "onnx"
+
+    def __init__(self, session: "onnxruntime.InferenceSession", config: dict[str, Any]) -> None:
+        self.session = session
+        self.config = config
+        self.kernels = self._run(KERNELS, np.zeros((1, 1, 3), np.uint8))
+
+    @classmethod
+    def load(cls, folder: Path, device: str | None = None) -> "OnnxEngine":
+        """Load a checkpoint folder's int8 file; the weights need not be there.
+
+        Raises:
+            InputError: If it cannot be used: ONNX Runtime or the file is missing, the file is
+                damaged or made from other weights, or the device is no CPU.
+        """
+        if device not in (None, "cpu"):
+            raise InputError(f"The onnx engine runs on the CPU alone, not on {device!r}.")
+        file, weights = folder / ONNX_NAME, folder / checkpoint.WEIGHTS_NAME
+        if not file.is_file():
+            raise InputError(f"{file} is missing (python -m fcn export makes it).")
+        session = _open_session(file)
+        made_from = session.get_modelmeta().custom_metadata_map
+        if weights.is_file() and made_from.get(WEIGHTS_KEY) != fingerprint(weights):
+            raise InputError(
+                f"{file} was made from other weights than those beside it"
+                " (python -m fcn export makes it anew)."
+            )
+        # What an older config.json leaves out is as it was when the file was made.
+        config = json.loads(made_from.get(CONFIG_KEY, "{}"))
+        config |= checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
+        shapes = {one.name: one.shape for one in session.get_outputs()}
+        count = len(config.get("classes", ()))
+        if not {*MAPS, *KERNELS} <= set(shapes) or shapes[MAPS[0]][1] != count:
+            raise InputError(f"{file} is of another network than config.json beside it tells of.")
+        return cls(session, config)
+
+    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+        """Score a picture, see ``Engine``."""
+        wanted = stride or self.config["stride"]
+        return fuse(self.maps(image), self.kernels, wanted, image.shape[:2])
+
+    def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Score a picture at low resolution, see ``Engine``."""
+        return {name: one[0] for name, one in self._run(MAPS, image).items()}
+
+    def _run(self, names: tuple[str, ...], image: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, self.session.run(names, {"image": image}), strict=True))
+
+
+def fingerprint(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _open_session(file: Path) -> "onnxruntime.InferenceSession":
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"ONNX Runtime cannot be imported ({error}).") from error
+    options = onnxruntime.SessionOptions()
+    # Its own choice counts two threads of one core once, and half of a small host would idle.
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.log_severity_level = 4  # what it would log is raised as well
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has a class of its own for each kind of damage
+        reason = str(error).rpartition("failed:")[2].partition("\n")[0]
+        raise InputError(f"{file} is damaged or cannot be run here ({reason}).") from error
+
+
+ENGINES: dict[str, Callable[[Path, str | None], Engine]] = {
+    "onnx": OnnxEngine.load,
+    "torch": TorchEngine.load,
+}
+"""Ways to run a checkpoint folder on a device."""
+
+
+def load_engine(folder: Path, name: str = "auto", device: str | None = None) -> Engine:
+    """Load a checkpoint folder into an engine.
+
+    Args:
+        folder: A checkpoint folder.
+        name: A key of ``ENGINES``, or ``auto``: onnx on a CPU, torch on a GPU, and torch also,
+            with a line in the log, where the int8 file cannot be used.
+        device: As torch names it; found if None.
+
+    Raises:
+        InputError: If there is no such engine or device, or the checkpoint is damaged.
+    """
+    if name in ENGINES:
+        return ENGINES[name](folder, device)
+    if name != "auto":
+        raise InputError(
+            f"There is no engine {name!r}; choose from {', '.join(('auto', *ENGINES))}."
+        )
+    if device == "cpu" or (device is None and not has_gpu()):
+        try:
+            return OnnxEngine.load(folder)
+        except InputError as error:
+            LOG.warning("%s The torch engine is used instead, which is slower.", error)
+    return TorchEngine.load(folder, device)
+
+
+def has_gpu() -> bool:
+    """Whether torch would find a GPU.
+
+    Only torch knows, and importing it takes seconds and a third of a gigabyte. So it is asked only
+    where there is a sign of a GPU: the driver's device file (NVIDIA's, AMD's, Windows' in Linux),
+    NVIDIA's tool, or a Mac.
+    """
+    devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    is_likely = sys.platform == "darwin" or any(Path(one).exists() for one in devices)
+    return (is_likely or shutil.which("nvidia-smi") is not None) and _best_device() != "cpu"

@@ -1,0 +1,173 @@
+"""What is chosen on the validation split after training: inference size and temperature.
+
+A network trained on small photos is lost on large ones, so the size at which it sees them is
+chosen by mean IoU. Its probabilities are too sure of themselves, so its logits are divided by one
+temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). The convention: the
+temperature is fitted on every other photo, and the calibration error reported is that of the rest;
+if it is no smaller there than without, the temperature is 1.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .datasets import SegmentationDataset, spread
+from .evaluation import describe, evaluate
+from .metrics import IGNORE_INDEX, ConfusionMatrix
+from .segmenter import STRIDES, Segmenter
+
+FACTORS = (0.6, 0.75, 1.0, 1.25)  # of the size trained at
+PHOTOS = 100  # of the split that are looked at, evenly spread
+PIXELS = 1000  # of each of them that the temperature is fitted on
+BINS = 15
+DOUBTFUL_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was chosen, and what that rests on.
+
+    Attributes:
+        inference_size: Long side in pixels that photos should be scaled to.
+        temperature: Logits divided by this give calibrated probabilities.
+        report: Both choices in plain JSON types, with mean IoU by size and the expected
+            calibration error before and after.
+    """
+
+    inference_size: int
+    temperature: float
+    report: dict[str, Any]
+
+
+def fit(segmenter: Segmenter, dataset: SegmentationDataset, progress: bool = True) -> Fitted:
+    """Choose the inference size and the temperature of a network; leaves both set in it.
+
+    Args:
+        segmenter: Whose network it is.
+        dataset: The validation split.
+        progress: Whether to show a bar on stderr.
+    """
+    photos = spread(len(dataset), PHOTOS)
+    scores = {}
+    for size in sorted({round(factor * dataset.size) for factor in FACTORS}):
+        segmenter.inference_size = size
+        matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
+        scores[size] = matrix.mean_iou
+    segmenter.inference_size = max(scores, key=lambda size: scores[size])
+    fitted, held_out = (
+        sample_logits(segmenter, dataset, chosen) for chosen in (photos[::2], photos[1::2])
+    )
+    segmenter.temperature = fit_temperature(*fitted)
+    before, after = (calibration_error(*held_out, t) for t in (1.0, segmenter.temperature))
+    if after >= before:
+        segmenter.temperature, after = 1.0, before
+    report = {
+        "photos": len(photos),
+        "mean_iou_by_size": {str(size): score for size, score in scores.items()},
+        "inference_size": segmenter.inference_size,
+        "temperature": segmenter.temperature,
+        "calibration_error": {"before": before, "after": after},
+    }
+    return Fitted(segmenter.inference_size, segmenter.temperature, report)
+
+
+def score_strides(
+    segmenter: Segmenter,
+    dataset: SegmentationDataset,
+    fitted: Fitted,
+    score: Callable[[int], tuple[ConfusionMatrix, list[float]]],
+) -> tuple[dict[str, Any], float]:
+    """Score what was fitted at every stride, the segmenter's own last.
+
+    Args:
+        segmenter: With the fitted values set.
+        dataset: The split that is scored.
+        fitted: What was chosen.
+        score: Fills a matrix and gives the photos' mean confidences at a stride.
+
+    Returns:
+        ``metrics.json``, and the ``doubt_below`` of ``config.json``.
+    """
+    strides = {}
+    for stride in sorted((one for one in STRIDES if one >= segmenter.stride), reverse=True):
+        matrix, confidences = score(stride)
+        strides[str(stride)] = {
+            "mean_iou": matrix.mean_iou,
+            "pixel_accuracy": matrix.pixel_accuracy,
+        }
+    metrics = describe(matrix, dataset, segmenter)
+    return metrics | {"strides": strides, "fitted": fitted.report}, find_doubt(confidences)
+
+
+def find_doubt(confidences: Sequence[float]) -> float:
+    """The mean confidence that one photo in a hundred stays under: below it is doubt."""
+    return float(np.quantile(confidences, DOUBTFUL_SHARE))
+
+
+def sample_logits(
+    segmenter: Segmenter, dataset: SegmentationDataset, photos: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and labels of labelled pixels, up to ``PIXELS`` a photo.
+
+    Returns:
+        Logits (M, C) float32 at the photo's own size, undivided, and labels (M,) uint8.
+    """
+    logits, labels = [], []
+    for index in photos:
+        photo, label = dataset.read(index)
+        rows, columns = np.nonzero(label != IGNORE_INDEX)
+        some = np.random.default_rng(index).permutation(len(rows))[:PIXELS]
+        rows, columns = rows[some], columns[some]
+        maps = (Image.fromarray(one) for one in segmenter.scores(photo))
+        enlarged = (one.resize(photo.size, Image.Resampling.BILINEAR) for one in maps)
+        logits.append(np.stack([np.asarray(one)[rows, columns] for one in enlarged], 1))
+        labels.append(label[rows, columns])
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (M, C) of logits (M, C)."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of least cross-entropy, between 1/16 and 16.
+
+    The cross-entropy is convex in b = 1 / temperature, with the derivative: mean logit under the
+    softmax less that of the label. So its zero is found by halving.
+
+    Args:
+        logits: (M, C) float32.
+        labels: (M,) integers in [0, C).
+    """
+    if not len(labels):
+        return 1.0
+    right = logits[np.arange(len(labels)), labels]
+    low, high = -math.log(16), math.log(16)
+    for _ in range(20):
+        middle = (low + high) / 2
+        expected = (softmax(math.exp(middle) * logits) * logits).sum(1)
+        low, high = (low, middle) if (expected - right).mean() > 0 else (middle, high)
+    return round(math.exp(-(low + high) / 2), 4)
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """Expected calibration error: by how much confidence and accuracy differ, over 15 bins.
+
+    Args:
+        logits: (M, C) float32.
+        labels: (M,) integers in [0, C).
+        temperature: Logits are divided by it.
+
+    Returns:
+        A fraction of 1; 0 for no pixels.
+    """
+    probabilities = softmax(logits / temperature)
+    surplus = probabilities.max(1) - (probabilities.argmax(1) == labels)
+    bins = np.minimum((probabilities.max(1) * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(bins, surplus, BINS)).sum() / max(len(labels), 1))

@@ -1,0 +1,184 @@
+"""Pulling a checkpoint from the Hub: all of it from one commit, or none of it.
+
+The convention: what comes from the Hub is data. Only files by the names in ``FILES`` and pictures
+are fetched, after their sizes were looked at, and each is compared with the hash that the commit
+gives. A pull that went through leaves a note in the cache of what it found; when the Hub cannot be
+had, only such a note makes a copy in the cache good enough.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import (
+    HfApi,
+    ModelInfo,
+    cached_assets_path,
+    hf_hub_download,
+    try_to_load_from_cache,
+)
+
+from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
+from .engines import ONNX_NAME
+from .errors import InputError
+from .hub_call import PATIENCE, Watch, ask, parse_id
+
+FILES = (CONFIG_NAME, WEIGHTS_NAME, ONNX_NAME, "metrics.json", "training.json")
+LARGEST = 1_000_000_000  # bytes that a pull may have
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def is_fetched(name: str) -> bool:
+    """Whether a pull fetches a file of this name."""
+    return name in FILES or (name.endswith(".png") and "/" not in name)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a commit: its bytes, and their sha256 or, for a small file, git's sha1."""
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repository holds of a checkpoint at one commit."""
+
+    repo_id: str
+    revision: str
+    files: dict[str, RemoteFile]
+
+    def wanted(self) -> list[str]:
+        """The files that a pull fetches: weights that nothing here can run are left."""
+        is_idle = ONNX_NAME in self.files and find_spec("torch") is None
+        return [name for name in self.files if not (is_idle and name == WEIGHTS_NAME)]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A checkpoint that was pulled.
+
+    Attributes:
+        folder: Where its files are; to be read only.
+        repo_id: ``user/name``.
+        revision: The commit, 40 hexadecimal digits.
+        note: Why it is not what the Hub has now, in a sentence; empty if it is.
+    """
+
+    folder: Path
+    repo_id: str
+    revision: str
+    note: str = ""
+
+    @property
+    def source(self) -> str:
+        """What it is, in short: ``user/name@1a2b3c4d``."""
+        return f"{self.repo_id}@{self.revision[:8]}"
+
+
+def look(name: str, timeout: float = PATIENCE) -> Listing:
+    """List what ``user/name[@revision]`` holds of a checkpoint.
+
+    Raises:
+        InputError: If it holds none or one that is too large, or the Hub cannot be had.
+    """
+    return ask(lambda watch: read_listing(name), name, timeout)
+
+
+def read_listing(name: str) -> Listing:
+    """``look`` without a deadline, for a job that has one."""
+    repo_id, revision = parse_id(name)
+    info: ModelInfo = HfApi().model_info(repo_id, revision=revision, files_metadata=True)
+    files = {
+        one.rfilename: RemoteFile(one.size or 0, one.lfs.sha256 if one.lfs else one.blob_id or "")
+        for one in info.siblings or ()
+        if is_fetched(one.rfilename)
+    }
+    if CONFIG_NAME not in files or not {WEIGHTS_NAME, ONNX_NAME} & set(files):
+        raise InputError(f"{name} is no checkpoint: it lacks {CONFIG_NAME} or {WEIGHTS_NAME}.")
+    size = sum(one.size for one in files.values())
+    if size > LARGEST:
+        raise InputError(f"{name} has {size / 1e9:.1f} GB, more than {LARGEST / 1e9:.0f} GB.")
+    return Listing(repo_id, info.sha or "", files)
+
+
+def pull(name: str, timeout: float = PATIENCE) -> Pulled:
+    """Bring a checkpoint from the Hub, or the copy of an earlier pull if that fails.
+
+    Args:
+        name: ``user/name`` or ``user/name@revision``; the former means the newest commit.
+        timeout: Seconds without progress after which the Hub is given up.
+
+    Returns:
+        A folder in huggingface_hub's cache whose files are whole.
+
+    Raises:
+        InputError: If it cannot be had and there is no copy either.
+    """
+    if COMMIT.fullmatch(parse_id(name)[1] or "") and (kept := _find_kept(name)):
+        return kept  # a commit never changes
+    try:
+        return ask(lambda watch: _fetch(name, watch), name, timeout)
+    except InputError as error:
+        if (kept := _find_kept(name)) is None:
+            raise
+        return replace(kept, note=f"{error} This is the copy of an earlier pull.")
+
+
+def _fetch(name: str, watch: Watch) -> Pulled:
+    listing = read_listing(name)
+    if ONNX_NAME not in listing.files and find_spec("torch") is None:
+        raise InputError(f"{name} has no {ONNX_NAME}, and without torch nothing else runs here.")
+    wanted = listing.wanted()
+    size = sum(listing.files[one].size for one in wanted)
+    where = f"{listing.repo_id} at {listing.revision[:8]}"
+    watch.expect(f"Pulling {where}: {len(wanted)} files", size)
+    for one in wanted:
+        file = hf_hub_download(
+            listing.repo_id, one, revision=listing.revision, tqdm_class=watch.bar()
+        )
+        if not _is_whole(Path(file), listing.files[one]):
+            Path(file).resolve().unlink()
+            Path(file).unlink(missing_ok=True)
+            raise InputError(f"{name} came damaged: {one} is not what the commit says.")
+        watch.move()
+    draft = _note_of(name).with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")
+    draft.replace(_note_of(name))
+    return Pulled(Path(file).parent, listing.repo_id, listing.revision)
+
+
+def _note_of(name: str) -> Path:
+    repo_id, revision = parse_id(name)
+    return cached_assets_path("fcn", repo_id, revision or "main") / "pulled.json"
+
+
+def _find_kept(name: str) -> Pulled | None:
+    """The copy of an earlier pull, if all of it is there and whole."""
+    try:
+        kept = json.loads(_note_of(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    files = {file: RemoteFile(**one) for file, one in kept["files"].items()}
+    listing = Listing(kept["repo_id"], kept["revision"], files)
+    folders = set()
+    for one in listing.wanted():
+        found = try_to_load_from_cache(listing.repo_id, one, revision=listing.revision)
+        if not isinstance(found, str) or not _is_whole(Path(found), files[one]):
+            return None
+        folders.add(Path(found).parent)
+    return Pulled(folders.pop(), listing.repo_id, listing.revision)
+
+
+def _is_whole(file: Path, expected: RemoteFile) -> bool:
+    if file.stat().st_size != expected.size:
+        return False
+    with file.open("rb") as content:
+        if len(expected.digest) == 64:
+            return hashlib.file_digest(content, "sha256").hexdigest() == expected.digest
+        blob = f"blob {expected.size}\0".encode() + content.read()
+        return hashlib.sha1(blob).hexdigest() == expected.digest

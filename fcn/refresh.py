@@ -1,0 +1,89 @@
+"""After a training run: push its best checkpoint, if it is no worse, and move a Space to it.
+
+The convention: nothing that goes wrong here loses the run, and each complaint ends with the command
+that goes on from where it stopped.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import checkpoint, hub, space
+from .errors import InputError
+from .hub_call import parse_id
+
+# What must be the same for scores to be compared.
+TERMS = {"dataset": "another data set", "split": "another split", "classes": "other classes"}
+
+
+def check(model: str, space_name: str) -> None:
+    """Refuse, before hours of training, what could not be pushed after them.
+
+    Args:
+        model: Where the checkpoint shall go, ``user/name``; empty for nowhere.
+        space_name: The Space that shall serve it; empty for none.
+
+    Raises:
+        InputError: If a name is wrong, or the token is missing, wrong or lacks the right.
+    """
+    if space_name and not model:
+        raise InputError("--space needs --push USER/MODEL: a Space serves what is on the Hub.")
+    if model:
+        hub.check_access(model, timeout=hub.patience())
+    if space_name:
+        parse_id(space_name)
+        hub.check_access(space_name, "space", hub.patience())
+
+
+def publish(run: Path, model: str, space_name: str, force: bool) -> None:
+    """Push a run's best checkpoint and move a Space to it; says on stdout what was done.
+
+    Args:
+        run: The run's folder.
+        model: Where the checkpoint goes, ``user/name``.
+        space_name: The Space to move and restart; empty for none.
+        force: Push even what scored worse than what is there.
+
+    Raises:
+        InputError: If something was not done, with the command that does it.
+    """
+    timeout = hub.patience()
+    again = f"python -m fcn push {run} {model}"
+    try:
+        if not force:
+            refuse_worse(
+                checkpoint.read_json(checkpoint.resolve(run), "metrics.json"),
+                hub.published_metrics(model, timeout),
+                model,
+            )
+        pushed = hub.push(run, model, timeout=timeout)
+    except InputError as error:
+        then = f" && python -m fcn space {space_name} --model {model}" if space_name else ""
+        raise InputError(f"{error} Nothing is lost; to push it: {again}{then}") from error
+    print(pushed)
+    if not space_name:
+        return
+    served = f"{model}@{pushed.revision}"
+    try:
+        print(space.publish(space_name, served, timeout=timeout))
+    except InputError as error:
+        again = f"python -m fcn space {space_name} --model {served}"
+        raise InputError(f"{error} The push went through; for the Space: {again}") from error
+
+
+def refuse_worse(new: Mapping[str, Any], old: Mapping[str, Any], model: str) -> None:
+    """Refuse scores that are lower than those of what is there, or of something else.
+
+    Raises:
+        InputError: In a sentence that says why.
+    """
+    if old.get("mean_iou") is None:
+        return
+    for key, other in TERMS.items():
+        if new.get(key) != old.get(key):
+            raise InputError(f"Not pushed: {model} was scored on {other}.")
+    ours, theirs = new.get("mean_iou") or 0.0, old["mean_iou"]
+    if ours < theirs:
+        raise InputError(
+            f"Not pushed: {100 * ours:.2f} % mIoU is less than the {100 * theirs:.2f} % of {model}."
+        )

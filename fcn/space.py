@@ -1,0 +1,198 @@
+"""The demo as a Gradio Space: which files it has, and how it is moved to other weights.
+
+The convention: a Space is made anew from this repository each time and differs from it only by
+``README.md``, whose front matter is this repository's and says which weights are used,
+``requirements.txt``, which has torch only where it is needed, and the checkpoints, which have only
+the weights that run there. What is served is the variable ``FCN_MODEL``.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from modulefinder import ModuleFinder
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import HfApi, RepoCard, SpaceHardware
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from . import hub
+from .checkpoint import WEIGHTS_NAME
+from .engines import ONNX_NAME
+from .errors import InputError
+from .hub_call import PATIENCE, Watch, ask, parse_id
+from .hub_commit import commit_files
+from .hub_pull import Listing, look, read_listing
+
+ROOT = Path(__file__).resolve().parents[1]
+FREE = "cpu-basic"
+VARIABLE = "FCN_MODEL"
+# What the page needs where int8 weights run on a CPU: requirements.txt's lines of these names.
+LEAN = ("gradio", "huggingface-hub", "numpy", "onnxruntime", "pillow", "tqdm")
+TEXT = """\
+# {title}
+
+Any photo in; named, coloured segments out. {weights}
+
+Made by `python -m fcn space`: change the repository that has it, not this one.
+"""
+
+
+def publish(name: str, model: str = "", hardware: str = "", timeout: float = PATIENCE) -> str:
+    """Make a Space or bring it up to date, and restart it.
+
+    Args:
+        name: The Space, ``user/name``.
+        model: The weights, ``user/model[@revision]``; those that the Space has if empty, and if
+            it has none, the bundled ones.
+        hardware: As the Hub names it; what the Space has if empty.
+        timeout: Seconds without progress after which it is given up.
+
+    Returns:
+        What happened, in a sentence.
+
+    Raises:
+        InputError: If the model is no checkpoint, or the Hub refuses or cannot be had.
+    """
+    check(name, model, hardware)
+    wanted = look(model, timeout) if model else None
+
+    def job(watch: Watch) -> str:
+        api = HfApi()
+        old_model, old_hardware = read_state(api, name)
+        watch.move()
+        served, runs_on = model or old_model, hardware or old_hardware or FREE
+        listing = wanted or (read_listing(served) if served else None)
+        variables = [{"key": VARIABLE, "value": served}] if served else None
+        if not old_hardware:
+            api.create_repo(
+                name,
+                repo_type="space",
+                space_sdk="gradio",
+                space_hardware=SpaceHardware(runs_on),
+                space_variables=variables,
+            )
+        with TemporaryDirectory() as folder:
+            files = build(Path(folder), listing, runs_on)
+            message = f"Serve {served or 'the bundled weights'}"
+            commit_files(api, watch, name, "space", files, is_stale, message)
+        if old_hardware and served != old_model:
+            api.add_space_variable(name, VARIABLE, served)
+            watch.move()
+        if old_hardware and runs_on != old_hardware:
+            api.request_space_hardware(name, SpaceHardware(runs_on))
+            watch.move()
+        api.restart_space(name)
+        return f"{api.endpoint}/spaces/{name} serves {served or 'the bundled weights'}."
+
+    return ask(job, name, timeout)
+
+
+def rehearse(
+    folder: Path, name: str, model: str = "", hardware: str = "", timeout: float = PATIENCE
+) -> None:
+    """Write a Space's files into a folder; only a model's listing is asked of the Hub.
+
+    Raises:
+        InputError: If the folder has something in it, or as ``publish``.
+    """
+    check(name, model, hardware)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty: remove it, or name another folder.")
+    listing = look(model, timeout) if model else None
+    folder.mkdir(parents=True, exist_ok=True)
+    build(folder, listing, hardware or FREE)
+
+
+def check(name: str, model: str, hardware: str) -> None:
+    """Refuse what cannot be meant before anything is asked of the Hub."""
+    if parse_id(name)[1]:
+        raise InputError(f"{name} has a revision, but a Space has none: leave it out.")
+    if model:
+        parse_id(model)
+    known = [one.value for one in SpaceHardware]
+    if hardware and hardware not in known:
+        raise InputError(f"There is no hardware {hardware!r}; choose from {', '.join(known)}.")
+
+
+def read_state(api: HfApi, name: str) -> tuple[str, str]:
+    """The weights that a Space names and its hardware, both empty if there is no such Space."""
+    try:
+        runtime = api.space_info(name).runtime
+    except RepositoryNotFoundError:
+        return "", ""
+    variables = api.get_space_variables(name)
+    model = variables[VARIABLE].value if VARIABLE in variables else ""
+    return model or "", (runtime and (runtime.requested_hardware or runtime.hardware)) or FREE
+
+
+def is_stale(name: str) -> bool:
+    """Whether a file of a Space goes if it is not written anew."""
+    return name != ".gitattributes"
+
+
+def build(folder: Path, model: Listing | None, hardware: str) -> dict[str, Path]:
+    """Write the files of a Space.
+
+    Args:
+        folder: Empty.
+        model: The weights that it will pull; None for the bundled ones.
+        hardware: As the Hub names it.
+
+    Returns:
+        The files by their names in the Space.
+    """
+    bundled = [one.parent for one in sorted(ROOT.glob("checkpoints/*/config.json"))]
+    carriers = [model.files] if model else [hub.find_files(one) for one in bundled]
+    is_lean = hardware.startswith("cpu") and all(ONNX_NAME in one for one in carriers)
+    for source in [ROOT / "app.py", ROOT / "LICENSE", *find_package()]:
+        copy(source, folder / source.relative_to(ROOT))
+    for checkpoint in bundled:
+        files = hub.find_files(checkpoint)
+        if is_lean and ONNX_NAME not in files:
+            continue
+        for source in files.values():
+            if not (is_lean and source.name == WEIGHTS_NAME):
+                copy(source, folder / source.relative_to(ROOT))
+    write_requirements(folder / "requirements.txt", is_lean)
+    write_readme(folder / "README.md", model, is_lean, hardware)
+    written = sorted(one for one in folder.rglob("*") if one.is_file())
+    return {one.relative_to(folder).as_posix(): one for one in written}
+
+
+def find_package() -> Iterator[Path]:
+    """The modules that ``app.py`` leads to, and the package's files that are no modules."""
+    finder = ModuleFinder(path=[str(ROOT)])
+    finder.run_script(str(ROOT / "app.py"))
+    needed = {getattr(one, "__file__", None) for one in finder.modules.values()}
+    for file in sorted((ROOT / "fcn").rglob("*")):
+        if str(file) in needed or (file.is_file() and file.suffix not in (".py", ".pyc")):
+            yield file
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, making the folder that it goes into."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def write_requirements(file: Path, is_lean: bool) -> None:
+    """Write this repository's requirements; if ``is_lean``, those of int8 weights on a CPU."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    packages = {re.split(r"[^\w-]", line)[0]: line for line in lines if line[:1].isalpha()}
+    kept = [packages[name] for name in (LEAN if is_lean else packages)]
+    file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+
+
+def write_readme(file: Path, model: Listing | None, is_lean: bool, hardware: str) -> None:
+    """Write the Space's card: this repository's front matter, and which weights it uses."""
+    card = RepoCard.load(ROOT / "README.md")
+    card.data.suggested_hardware = hardware
+    weights = "On the weights that come with it."
+    if model:
+        names = [one for one in model.files if not (is_lean and one == WEIGHTS_NAME)]
+        card.data.models = [model.repo_id]
+        card.data.preload_from_hub = [f"{model.repo_id} {','.join(names)} {model.revision}"]
+        weights = f"On the weights of `{model.repo_id}`."
+    card.text = TEXT.format(title=card.data.title, weights=weights)
+    card.save(file)

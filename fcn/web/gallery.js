@@ -1,0 +1,132 @@
+// Several photos at once: uploads them one by one, shows how far the run is, and opens each result
+// in the viewer. Gradio runs this file as the body of a function of (element, trigger, props,
+// upload, watch). File names and sentences are only ever set as text.
+
+const MOST = 24; // the server's limit too
+const find = (selector) => element.querySelector(selector);
+const section = find('section'), input = find('input'), list = find('ul'), zip = find('a');
+const progress = find('progress'), status = find('.several-status'), running = find('.several-run');
+
+let turn = 0; // counts runs, so that an old one says nothing any more
+let isActive = false;
+let opened = null; // name of the row that the viewer shows
+let items = [];
+
+function make(tag, className, properties = {}) {
+  return Object.assign(document.createElement(tag), { className, ...properties });
+}
+
+function open(item) {
+  opened = item;
+  const viewer = document.querySelector('#viewer figure');
+  viewer.dispatchEvent(new CustomEvent('fcn-open', { detail: item.payload }));
+  viewer.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  for (const button of list.querySelectorAll('button')) {
+    button.setAttribute('aria-current', button.dataset.name === item.name);
+  }
+}
+
+function row(item) {
+  const line = make('li', ''), button = make('button', '', { type: 'button' });
+  button.dataset.name = item.name;
+  button.disabled = item.state !== 'done';
+  button.setAttribute('aria-current', opened?.name === item.name);
+  const picture = make(item.thumbnail ? 'img' : 'span', 'several-picture');
+  if (item.thumbnail) Object.assign(picture, { src: item.thumbnail.url, alt: '' });
+  const words = make('span', 'several-words');
+  words.append(make('b', '', { textContent: item.name }));
+  words.append(make('span', '', { textContent: item.line ?? '' }));
+  button.append(picture, words);
+  button.addEventListener('click', () => open(item));
+  line.append(button);
+  return line;
+}
+
+function setItems(newItems) {
+  items = newItems;
+  list.replaceChildren(...items.map(row));
+}
+
+function setState(state) {
+  section.dataset.state = state;
+  isActive = state === 'running';
+  running.hidden = !isActive;
+}
+
+// Half of the bar is for uploading, half for the network.
+function setProgress(steps) {
+  progress.max = 2 * items.length;
+  progress.value = steps;
+}
+
+const many = (count) => `${count} photo${count === 1 ? '' : 's'}`;
+
+async function start(files) {
+  const mine = ++turn, chosen = [...files].slice(0, MOST), sent = [];
+  opened = null;
+  zip.hidden = true;
+  setItems(chosen.map(({ name }) => ({ name, state: 'waiting', line: 'Waiting' })));
+  setState('running');
+  for (const file of chosen) {
+    status.textContent = `Uploading ${sent.length + 1} of ${chosen.length}`;
+    const path = await upload(file).then((stored) => stored.path, () => null);
+    if (mine !== turn) return;
+    sent.push({ name: file.name, path });
+    setProgress(sent.length);
+  }
+  status.textContent = `Segmenting ${many(chosen.length)}`;
+  props.value = { files: sent, turn };
+  trigger('segment');
+}
+
+function load() {
+  const { items: newItems, zip: archive } = props.value ?? {};
+  if (!isActive || !newItems) return;
+  setItems(newItems.map((item) => ({ line: 'Waiting', ...item })));
+  const left = items.filter((item) => item.state === 'waiting').length;
+  const done = items.filter((item) => item.state === 'done');
+  setProgress(2 * items.length - left);
+  status.textContent = `${items.length - left} of ${items.length} done`;
+  zip.hidden = !archive;
+  if (archive) Object.assign(zip, { href: archive.url, download: 'segments.zip' });
+  if (!opened && done.length) open(done[0]);
+  if (!left) finish(`${done.length} of ${many(items.length)} segmented`, 'done');
+}
+
+function finish(words, state) {
+  setState(state);
+  status.textContent = words;
+}
+
+function stop(words) {
+  turn++;
+  setItems(items.map((item) => (
+    item.state === 'waiting' ? { ...item, state: 'failed', line: 'Not segmented' } : item
+  )));
+  const done = items.filter((item) => item.state === 'done').length;
+  finish(`${words}: ${done} of ${many(items.length)} segmented`, 'stopped');
+}
+
+// Several photos that are dropped or pasted on the place for one photo come here.
+function takeSeveral(event, { files }) {
+  if (files.length < 2) return;
+  event.preventDefault();
+  event.stopPropagation();
+  start(files);
+}
+
+find('.several-choose').addEventListener('click', () => input.click());
+input.addEventListener('change', () => {
+  if (input.files.length) start(input.files);
+  input.value = '';
+});
+find('.several-cancel').addEventListener('click', () => {
+  trigger('cancel');
+  stop('Cancelled');
+});
+section.addEventListener('several-failed', () => isActive && stop('Interrupted'));
+document.addEventListener('drop', (event) => {
+  if (event.target.closest?.('#intake')) takeSeveral(event, event.dataTransfer);
+}, { capture: true });
+document.addEventListener('paste', (event) => takeSeveral(event, event.clipboardData));
+watch('value', load);

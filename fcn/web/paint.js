@@ -1,0 +1,142 @@
+// Pixels: decoding what the server sends, and the one loop that colours them.
+//
+// Every pixel of a layer has a slot, and every slot a table that says what each 8-bit red, green
+// and blue of the photo turns into: shown = (1 - a) * ground + a * ink. An opacity slider changes
+// tables only; the view and the threshold change slots.
+
+const LONGEST_SIDE = 1600; // the server's limit too, which a photo still has to go through
+const FADED = 0.2; // what is left of the ink where the network is unsure
+const UNSURE = 256, CONFIDENCE = 512, BARE = 768; // where each kind of slot begins
+const ENTRIES = 768; // of a table: 256 values for each of red, green and blue
+const RAMP = ['#440154', '#3b528b', '#21918c', '#5ec962', '#fde725']; // unsure to sure
+const tables = new Uint8ClampedArray((BARE + 1) * ENTRIES); // rounds what it is given
+
+const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+const rampStops = RAMP.map(rgb);
+
+// The colour of a confidence from 0 to 1.
+function rampColor(confidence) {
+  const at = confidence * (rampStops.length - 1), low = Math.min(at | 0, rampStops.length - 2);
+  return rampStops[low].map((value, i) => value + (at - low) * (rampStops[low + 1][i] - value));
+}
+
+// The pixels of a picture that is no longer than `longest`, or made so.
+async function decode(file, longest = Infinity) {
+  if (!file) return null;
+  const answer = await fetch(file.url);
+  if (!answer.ok) throw new Error(`${answer.status} for ${file.url}`);
+  const lossless = { premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
+  const bitmap = await createImageBitmap(await answer.blob(), lossless);
+  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
+  const width = Math.max(1, Math.round(bitmap.width * scale));
+  const height = Math.max(1, Math.round(bitmap.height * scale));
+  const draft = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+  draft.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
+  return draft.getImageData(0, 0, width, height);
+}
+
+// A segmentation of the photo at one stride: class ids, above, and confidences in 255ths, below.
+function toLayer(mask) {
+  const { width, data } = mask, height = mask.height / 2, pixels = width * height;
+  const values = new Uint8Array(2 * pixels);
+  for (let i = 0; i < values.length; i++) values[i] = data[4 * i];
+  return { width, height, ids: values.subarray(0, pixels), confidence: values.subarray(pixels),
+    slots: new Uint16Array(pixels) };
+}
+
+// ---- slots
+
+// Marks pixels that are near another class; both sides of a border are marked.
+function edgesOf(layer) {
+  const { ids, width, height } = layer, edges = new Uint8Array(ids.length);
+  const reach = Math.max(1, Math.round(Math.max(width, height) / 800));
+  for (let y = 0, i = 0; y < height; y++) {
+    const up = y < reach ? 0 : reach * width, down = y + reach < height ? reach * width : 0;
+    for (let x = 0; x < width; x++, i++) {
+      const left = x < reach ? 0 : reach, right = x + reach < width ? reach : 0, id = ids[i];
+      edges[i] = ids[i - left] !== id || ids[i + right] !== id
+        || ids[i - up] !== id || ids[i + down] !== id;
+    }
+  }
+  return edges;
+}
+
+const threshold = () => Math.round(255 * state.threshold);
+
+function slotsOf(layer) {
+  const mapped = state.view === 'confidence', outlined = state.view === 'outlines';
+  const key = [state.view, threshold(), mapped && state.isolated].join();
+  if (layer.key === key) return layer.slots;
+  const { ids, confidence, slots } = layer, unsure = threshold(), only = state.isolated;
+  if (outlined) layer.edges ??= edgesOf(layer);
+  for (let i = 0; i < ids.length; i++) {
+    if (mapped) slots[i] = only === null || ids[i] === only ? CONFIDENCE + confidence[i] : BARE;
+    else if (outlined && !layer.edges[i]) slots[i] = BARE;
+    else slots[i] = confidence[i] < unsure ? UNSURE + ids[i] : ids[i];
+  }
+  layer.key = key;
+  return slots;
+}
+
+// ---- tables
+
+function setTable(slot, ground, ink, alpha) {
+  for (let entry = 0, at = slot * ENTRIES; entry < ENTRIES; entry++, at++) {
+    tables[at] = (1 - alpha) * ground * (entry % 256) + alpha * ink[entry >> 8];
+  }
+}
+
+// The opacity of a class, all but the overlay's own.
+function weightOf(one) {
+  if (state.isolated !== null) return one.id === state.isolated ? one.opacity : 0;
+  return one.shown ? one.opacity : 0;
+}
+
+function setTables() {
+  const strength = state.covered ? strengthNow() : 0;
+  const ground = state.covered && state.view === 'colours' ? 0 : 1; // black, or the photo
+  setTable(BARE, ground, [0, 0, 0], 0);
+  if (state.view === 'confidence') {
+    for (let value = 0; value < 256; value++) {
+      const alpha = value < threshold() ? strength * FADED : strength;
+      setTable(CONFIDENCE + value, ground, rampColor(value / 255), alpha);
+    }
+    return;
+  }
+  for (const one of scene.classes.values()) {
+    const alpha = strength * weightOf(one), ink = rgb(colorOf(one));
+    setTable(one.id, ground, ink, alpha);
+    setTable(UNSURE + one.id, ground, ink, alpha * FADED);
+  }
+}
+
+// ---- the canvas
+
+// Colours the columns from `start` to `stop`; without a layer they are the photo's own.
+function paintStrip({ start, stop, layer }) {
+  const from = scene.photo.data, to = scene.shown.data, { width, height } = scene.photo;
+  const slots = layer && slotsOf(layer);
+  for (let row = 0; row < height * width; row += width) {
+    if (!slots) {
+      to.set(from.subarray(4 * (row + start), 4 * (row + stop)), 4 * (row + start));
+      continue;
+    }
+    for (let i = row + start, p = 4 * i; i < row + stop; i++, p += 4) {
+      const table = slots[i] * ENTRIES;
+      to[p] = tables[table + from[p]];
+      to[p + 1] = tables[table + 256 + from[p + 1]];
+      to[p + 2] = tables[table + 512 + from[p + 2]];
+    }
+  }
+}
+
+function paint() {
+  if (!scene) return;
+  const started = performance.now();
+  setTables();
+  for (const strip of strips()) if (strip.start < strip.stop) paintStrip(strip);
+  pen.putImageData(scene.shown, 0, 0);
+  element.dataset.drawMs = (performance.now() - started).toFixed(2);
+  element.dataset.draws = 1 + +(element.dataset.draws ?? 0);
+}

@@ -1,0 +1,182 @@
+// The live overlay: its state, and the photos that come and go. Gradio runs this file, paint.js,
+// legend.js, stage.js, save.js and controls.js as one function body of (element, trigger, props,
+// watch).
+//
+// The browser holds the photo's pixels, a class id and a confidence for each of them, and
+// recolours one canvas, so that no control but the comparison of strides asks the server for
+// anything. Whatever came with the photo, class names above all, is shown as text and never as
+// markup.
+
+const find = (selector) => element.querySelector(selector);
+const findAll = (selector) => [...element.querySelectorAll(selector)];
+const figure = find('figure'), stage = find('.fcn-stage'), canvas = find('canvas');
+const bar = find('.fcn-bar'), tip = find('.fcn-tip'), help = find('dialog');
+const status = find('.fcn-status'), caution = find('.fcn-caution'), spoken = find('.fcn-spoken');
+const overlay = find('.fcn-overlay'), covered = find('.fcn-covered'), scale = find('.fcn-scale');
+const rows = find('tbody'), filter = find('.fcn-filter'), palettes = find('.fcn-palettes');
+const dividers = findAll('.fcn-divider'), chips = findAll('.fcn-chip');
+const pen = canvas.getContext('2d', { willReadFrequently: true });
+
+const EMPTY = { state: 'empty', message: 'Choose a photo to see its segments.' };
+const CANCELLED = { state: 'failed', message: 'Cancelled. Choose a photo to see its segments.' };
+const FAILED = { state: 'failed', message: 'The photo could not be segmented. Please try again.' };
+
+// All that a visitor can set, but for the choices of classes (see legend.js). It outlives the
+// photo, but for the zoom and the last two.
+const state = {
+  view: 'overlay',
+  strengths: { overlay: 0.6, colours: 1, outlines: 1, confidence: 1 }, // opacity in each view
+  covered: true, // false: the photo alone
+  threshold: 0, // confidence below which pixels are faded
+  palette: 'safe',
+  compare: 'off',
+  splits: { photo: [1 / 2], strides: [1 / 3, 2 / 3] },
+  zoom: { scale: 1, x: 0, y: 0 },
+  isolated: null, // class id
+  pointed: null, // class id
+  most: 1, // opacity that a doubtful photo asks for, until the visitor says otherwise
+};
+let scene = null; // the photo, its layers, and the classes in them
+let awaited = null; // path of the photo whose segments the server is asked for
+let isCancelling = false; // Gradio calls a cancelled run a failed one
+let turn = 0; // counts payloads, so that a slow one never replaces a newer one
+
+const say = (words) => (spoken.textContent = words);
+
+// ---- what there is to show
+
+function describe(found) {
+  if (!found.length) return 'The photo, not segmented';
+  const parts = found.map((one) => `${one.name} ${shareText(one.share)}`);
+  return `The photo under its segments: ${parts.join(', ')}`;
+}
+
+function setBusy(busy) {
+  figure.setAttribute('aria-busy', busy);
+  bar.hidden = !busy;
+}
+
+function tell(payload) {
+  figure.dataset.state = payload.state;
+  setBusy(payload.state === 'busy');
+  find('.fcn-cancel').hidden = payload.state !== 'busy';
+  for (const button of findAll('.fcn-save button')) button.disabled = payload.state !== 'done';
+  status.textContent = payload.message;
+  find('.fcn-blank').textContent = payload.photo ? '' : payload.message;
+  caution.textContent = payload.caution ?? '';
+}
+
+function clear() {
+  scene = null;
+  pointAway();
+  canvas.width = canvas.height = 1;
+  canvas.setAttribute('aria-label', 'No photo');
+  find('.fcn-rows').style.minHeight = `${rows.offsetHeight}px`; // what is below it stays in place
+  rowOf.clear();
+  rows.replaceChildren();
+  resetZoom();
+}
+
+function put(photo, mask, payload) {
+  const { classes: found = [], opacity = 1 } = payload;
+  const shown = new ImageData(photo.data.slice(), photo.width, photo.height);
+  const main = mask && toLayer(mask);
+  const classes = new Map(found.map((one) => [one.id, withChoices(one)]));
+  scene = { photo, shown, main, classes, found, payload, layers: { [payload.stride]: main } };
+  canvas.width = photo.width;
+  canvas.height = photo.height;
+  canvas.setAttribute('aria-label', describe(found));
+  stage.style.setProperty('--aspect', photo.width / photo.height);
+  if (main) {
+    if (!classes.has(state.isolated)) state.isolated = null;
+    state.most = opacity;
+    find('.fcn-rows').style.minHeight = '';
+    setLegend([...classes.values()]);
+    showStrength();
+  }
+  resetZoom();
+  paint();
+}
+
+async function addStrides({ run, strides }) {
+  if (scene?.main) props.value = scene.payload;
+  const masks = await Promise.all(Object.values(strides).map(({ mask }) => decode(mask)));
+  if (scene?.payload.run !== run) return;
+  Object.entries(strides).forEach(([stride, { classes }], i) => {
+    scene.layers[stride] = toLayer(masks[i]);
+    for (const one of classes) {
+      if (!scene.classes.has(one.id)) scene.classes.set(one.id, withChoices(one));
+    }
+  });
+  setBusy(false);
+  status.textContent = scene.payload.message;
+  paint();
+  element.dataset.strides = run;
+}
+
+async function show(payload) {
+  const mine = ++turn;
+  if (!payload.mask) {
+    clear();
+    tell(payload);
+  }
+  try {
+    const [photo, mask] = await Promise.all([
+      decode(payload.photo, LONGEST_SIDE), decode(payload.mask),
+    ]);
+    if (mine !== turn) return;
+    if (photo) put(photo, mask, payload);
+    tell(payload);
+    element.dataset.ready = mine;
+    askForStrides();
+  } catch {
+    // A photo that the browser cannot read may be one that the server can.
+    if (mine === turn && payload.state !== 'busy') show(FAILED);
+  }
+}
+
+// The server takes a bad photo away; the sentence about it stays.
+function showNothing() {
+  if (figure.dataset.state !== 'failed') show(EMPTY);
+}
+
+// Gradio tells of some photos twice.
+function askForPhoto(photo) {
+  if (photo && photo.path === awaited) return;
+  awaited = photo?.path;
+  if (photo) {
+    show({ state: 'busy', photo, message: 'Segmenting…' });
+    trigger('segment');
+  } else showNothing();
+}
+
+function cancel() {
+  isCancelling = true;
+  awaited = null;
+  trigger('cancel');
+  show(CANCELLED);
+  trigger('forget');
+}
+
+function load() {
+  const payload = props.value;
+  isCancelling = false;
+  if (!payload) showNothing();
+  else if (payload.strides) addStrides(payload).catch(failStrides);
+  else if (!payload.of || payload.of === awaited) {
+    awaited = null;
+    show(payload);
+  }
+}
+
+function fail() {
+  if (isCancelling) setTimeout(() => (isCancelling = false)); // Gradio says it twice
+  else if (scene?.asked) failStrides();
+  else if (awaited) show(FAILED);
+}
+
+function failStrides() {
+  setBusy(false);
+  status.textContent = 'The other strides could not be computed. Please try again.';
+  if (scene) scene.asked = false;
+}

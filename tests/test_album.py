@@ -1,0 +1,78 @@
+"""The album: what is kept, what is drawn, and what a collapsed network looks like."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES, build_tiny
+from PIL import Image
+
+from fcn.album import Album, Picture, choose_pictures, paint, shrink
+from fcn.datasets import open_dataset
+from fcn.errors import InputError
+from fcn.palette import distinct
+from fcn.segmenter import Segmenter
+
+PALETTE = distinct(len(CLASSES))
+
+
+@pytest.fixture
+def pictures() -> list[Picture]:
+    train_set, val_set = (open_dataset("shapes", "", split) for split in ("train", "val"))
+    return choose_pictures(train_set, val_set, [])
+
+
+def test_looks_are_kept_and_found_again(tmp_path: Path, pictures: list[Picture]) -> None:
+    segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
+    first = Album(tmp_path, pictures, CLASSES, PALETTE)
+    assert first.strip("val") is None
+    for step in (10, 20, 100):
+        share, name = first.look(segmenter, step)
+        assert 1 / len(CLASSES) <= share <= 1
+        assert name in CLASSES
+    (tmp_path / "0000100-3.png").unlink()  # killed in the middle of a look
+    again = Album(tmp_path, pictures, CLASSES, PALETTE)
+    assert again.steps() == [10, 20]
+    titles = [axes.get_title() for axes in again.strip("train").axes]
+    assert titles[:4] == ["photo", "label", "step 10", "step 20"]
+    assert again.strip("watched") is None
+
+
+def test_kept_labels_are_what_the_network_said(tmp_path: Path, pictures: list[Picture]) -> None:
+    segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
+    Album(tmp_path, pictures, CLASSES, PALETTE).look(segmenter, 10)
+    with Image.open(tmp_path / "0000010-2.png") as kept:
+        assert np.array_equal(np.array(kept), segmenter(pictures[2].photo).labels)
+
+
+def test_a_strip_has_few_columns_however_long_the_run(
+    tmp_path: Path, pictures: list[Picture]
+) -> None:
+    album = Album(tmp_path, pictures[:1], CLASSES, PALETTE)
+    for step in range(1, 30):
+        Image.fromarray(np.zeros((72, 96), np.uint8)).save(tmp_path / f"{step:07d}-0.png")
+    titles = [axes.get_title() for axes in album.strip("train").axes]
+    assert (len(titles), titles[2], titles[-1]) == (9, "step 1", "step 29")
+
+
+def test_labels_shrink_without_mixing() -> None:
+    labels = np.zeros((900, 600), np.uint8)
+    labels[300:] = 255
+    small = shrink(Picture("val", Image.new("RGB", (600, 900)), labels))
+    assert small.photo.size == (213, 320)
+    assert small.labels.shape == (320, 213)
+    assert set(np.unique(small.labels)) == {0, 255}
+
+
+def test_what_is_ignored_stays_the_photo() -> None:
+    photo = Image.new("RGB", (2, 1), (200, 100, 50))
+    shown = np.array(paint(photo, np.array([[0, 255]], np.uint8), ["cat"], [(0, 0, 255)]))
+    assert shown[0, 1].tolist() == [200, 100, 50]
+    assert shown[0, 0].tolist() == [40, 20, 214]
+
+
+def test_a_watched_file_must_be_a_photo(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no photo")
+    dataset = open_dataset("shapes", "", "val")
+    with pytest.raises(InputError, match=r"text\.jpg"):
+        choose_pictures(dataset, dataset, [str(tmp_path / "text.jpg")])

@@ -1,0 +1,92 @@
+"""The model card: every number and source that it must tell, and a header that the Hub reads."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from fcn.card import build_card
+from fcn.config import TrainConfig
+
+CLASSES = ["background", "cat", "dog"]
+CONFIG = {
+    "classes": CLASSES,
+    "backbone": "vgg16",
+    "stride": 8,
+    "inference_size": 480,
+    "doubt_below": 0.91,
+}
+SCORES = {
+    "mean_iou": 0.7,
+    "pixel_accuracy": 0.9,
+    "mean_accuracy": 0.8,
+    "fw_iou": 0.85,
+    "per_class_iou": {"background": 0.95, "cat": 0.4, "dog": None},
+}
+METRICS = {
+    **SCORES,
+    "dataset": "voc",
+    "split": "valplus",
+    "images": 364,
+    "engine": "torch",
+    "protocol": "as it is",
+    "strides": {"32": {"mean_iou": 0.61}, "8": {"mean_iou": 0.7}},
+    "fitted": {"temperature": 1.53, "calibration_error": {"before": 0.042, "after": 0.011}},
+    "int8": {**SCORES, "mean_iou": 0.698},
+}
+TRAINING = {
+    "step": 3400,
+    "seconds": 5400.0,
+    "hardware": "2 threads of x86_64",
+    "backbone_weights": "vgg16.safetensors",
+    "data": {"images": 4190},
+    "config": TrainConfig(dataset="voc", split="trainplus", classes=CLASSES, lr=4e-4).recipe(),
+}
+
+
+@pytest.fixture(scope="module")
+def card() -> ModelCard:
+    return build_card(CONFIG, METRICS, TRAINING, ["curves.png", "other.png"])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "| mean IoU | 70.0 % | 69.8 % |",
+        "| mean IoU at stride 32 | 61.0 % | - |",
+        "| cat | 40.0 % |",
+        "calibration error of the rest is 1.1 %, without it 4.2 %",
+        "![Loss and validation scores over the steps](curves.png)",
+        "3,400 steps in 90 minutes on 2 threads of x86_64",
+        "python train.py --dataset voc --data DIR --split trainplus --classes background cat dog",
+        "Weakest are cat and background",
+        "mean confidence of\n91 %",
+        "Clothing Co-Parsing",
+        "Simonyan and Zisserman",
+        "4,190 photos",
+        "trained on",
+    ],
+)
+def test_the_card_tells(card: ModelCard, told: str) -> None:
+    assert told in card.content
+
+
+def test_the_card_names_nothing_that_is_not_there(card: ModelCard) -> None:
+    assert "other.png" not in card.content
+    assert "{{" not in card.content
+
+
+def test_the_hub_reads_the_scores(card: ModelCard, tmp_path: Path) -> None:
+    card.save(tmp_path / "README.md")
+    data = ModelCard.load(tmp_path / "README.md").data
+    scores = {one.metric_type: one.metric_value for one in data.eval_results}
+    assert scores["mean_iou"] == 0.7
+    assert data.license == "apache-2.0"
+    assert data.eval_results[0].dataset_name == "voc valplus"
+
+
+def test_a_card_without_fitting_and_int8_is_whole() -> None:
+    plain = {key: METRICS[key] for key in METRICS if key not in ("fitted", "int8", "strides")}
+    content = build_card(CONFIG, plain, TRAINING, []).content
+    assert "| mean IoU | 70.0 % |\n" in content
+    assert "Temperature" not in content

@@ -1,0 +1,200 @@
+"""Engines: which runs where, that both mean the same network, and files that cannot be used."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from fcn import engines
+from fcn.engines import ENGINES, ONNX_NAME, OnnxEngine, TorchEngine, load_engine
+from fcn.errors import InputError
+from fcn.export import export_checkpoint
+from fcn.fusion import KERNELS, MAPS
+from fcn.segmenter import STRIDES, Segmenter
+
+
+def picture(width: int, height: int) -> np.ndarray:
+    """A picture of colours that change smoothly, with some noise."""
+    random = np.random.default_rng(width)
+    small = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    smooth = np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    return (0.9 * smooth + random.integers(0, 25, smooth.shape)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with its int8 file."""
+    folder = tmp_path_factory.mktemp("engines") / "tiny"
+    shutil.copytree(tiny_checkpoint, folder)
+    export_checkpoint(folder, [picture(96, 64), picture(72, 96), picture(96, 96)])
+    return folder
+
+
+@pytest.fixture
+def folder(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported checkpoint, to spoil."""
+    return shutil.copytree(exported, tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_answers_photos_of_any_size(engine: str, exported: Path):
+    segmenter = Segmenter.load(exported, engine, "cpu")
+    assert segmenter.engine == engine
+    for size in [(1, 1), (10000, 1), (1, 300), (131, 97), (8000, 5000)]:
+        result = segmenter(Image.new("RGB", size, (200, 90, 30)))
+        assert result.size == size and result.labels.max() < len(segmenter.classes)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 65), (96, 72), (300, 10)])
+def test_engines_give_the_same_maps(size: tuple[int, int], exported: Path):
+    both = [load_engine(exported, name, "cpu").maps(picture(*size)) for name in ENGINES]
+    for name, cell in zip(MAPS, (32, 16, 8), strict=True):
+        coarse, exact = (maps[name] for maps in both)
+        shape = (len(both[0][name]), -(-size[1] // cell), -(-size[0] // cell))
+        assert coarse.shape == exact.shape == shape
+        assert coarse.dtype == exact.dtype == np.float32
+        assert np.abs(coarse - exact).mean() < 0.2 * exact.std() + 0.1
+
+
+@pytest.mark.parametrize("stride", [None, *STRIDES])
+def test_engines_give_the_same_labels(stride: int | None, exported: Path):
+    """Up to quantisation, which random weights and few pictures to calibrate on make the worst."""
+    photo = Image.fromarray(picture(160, 120))
+    int8, exact = (Segmenter.load(exported, name, "cpu")(photo, stride) for name in ENGINES)
+    assert (int8.labels != exact.labels).mean() < 0.06
+    assert np.abs(int8.confidence - exact.confidence).mean() < 0.03
+
+
+def test_scores_are_the_fused_maps(exported: Path):
+    """All strides come from the maps of one run."""
+    engine, image = OnnxEngine.load(exported), picture(70, 50)
+    maps = engine.maps(image)
+    for stride in STRIDES:
+        fused = engines.fuse(maps, engine.kernels, stride, (50, 70))
+        np.testing.assert_array_equal(engine.scores(image, stride), fused)
+    assert set(engine.kernels) == set(KERNELS)
+
+
+def test_a_cpu_takes_onnx_and_torch_by_name(exported: Path):
+    assert Segmenter.load(exported, device="cpu").engine == "onnx"
+    assert Segmenter.load(exported, "torch", "cpu").engine == "torch"
+
+
+def test_a_gpu_takes_torch(exported: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engines, "has_gpu", lambda: True)
+    monkeypatch.setattr(engines, "_best_device", lambda: "cpu")
+    assert isinstance(load_engine(exported), TorchEngine)
+
+
+def test_without_a_sign_of_a_gpu_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(engines, "_best_device", lambda: pytest.fail("asked"))
+    assert not engines.has_gpu()
+
+
+def missing(folder: Path) -> None:
+    (folder / ONNX_NAME).unlink()
+
+
+def truncated(folder: Path) -> None:
+    content = (folder / ONNX_NAME).read_bytes()
+    (folder / ONNX_NAME).write_bytes(content[: len(content) // 2])
+
+
+def empty(folder: Path) -> None:
+    (folder / ONNX_NAME).write_bytes(b"")
+
+
+def of_other_weights(folder: Path) -> None:
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+
+
+def of_no_known_weights(folder: Path) -> None:
+    proto = onnx.load(folder / ONNX_NAME)
+    del proto.metadata_props[:]
+    onnx.save(proto, folder / ONNX_NAME)
+
+
+def of_something_else(folder: Path) -> None:
+    """A good ONNX file whose metadata is right and which is no such network."""
+    proto = onnx.load(folder / ONNX_NAME)
+    del proto.graph.output[:2]
+    onnx.save(proto, folder / ONNX_NAME)
+
+
+FAULTS = {
+    missing: "is missing",
+    truncated: "is damaged",
+    empty: "is damaged",
+    of_other_weights: "other weights",
+    of_no_known_weights: "other weights",
+    of_something_else: "another network",
+}
+
+
+@pytest.mark.parametrize("spoil", FAULTS)
+def test_a_file_that_cannot_be_used_is_told_and_torch_runs(spoil, folder: Path, caplog):
+    spoil(folder)
+    with pytest.raises(InputError, match=FAULTS[spoil]) as caught:
+        Segmenter.load(folder, "onnx")
+    assert "\n" not in str(caught.value)
+    with caplog.at_level(logging.WARNING):
+        segmenter = Segmenter.load(folder, device="cpu")
+    assert segmenter.engine == "torch"
+    assert [FAULTS[spoil] in record.getMessage() for record in caplog.records] == [True]
+    assert segmenter(Image.new("RGB", (9, 9))).size == (9, 9)
+
+
+def test_without_onnx_runtime_torch_runs(exported: Path, caplog, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    assert Segmenter.load(exported, device="cpu").engine == "torch"
+    assert len(caplog.records) == 1 and "ONNX Runtime" in caplog.text
+    with pytest.raises(InputError, match="ONNX Runtime"):
+        Segmenter.load(exported, "onnx")
+
+
+def test_the_weights_may_be_left_out(folder: Path):
+    """A server without torch has no use for them."""
+    (folder / "model.safetensors").unlink()
+    assert Segmenter.load(folder, "onnx")(Image.new("RGB", (40, 30))).size == (40, 30)
+
+
+def test_onnx_runs_on_the_cpu_alone(exported: Path):
+    with pytest.raises(InputError, match="CPU alone, not on 'cuda'"):
+        Segmenter.load(exported, "onnx", "cuda")
+
+
+SERVE = """
+import sys, gradio
+gradio.Blocks.launch = lambda *arguments, **options: None
+import app
+sys.exit(app.main(["--model", sys.argv[1]]) or "torch" in sys.modules)
+"""
+SEGMENT = """
+import sys
+from fcn.__main__ import main
+photo, out = sys.argv[2:]
+status = main(["segment", photo, "--checkpoint", sys.argv[1], "--output", out])
+sys.exit(status or "torch" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(engines.has_gpu(), reason="auto asks torch on a machine with a GPU")
+@pytest.mark.parametrize("code", [SERVE, SEGMENT], ids=["app", "segment"])
+def test_serving_from_onnx_needs_no_torch(code: str, exported: Path, root: Path, tmp_path: Path):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(picture(50, 40)).save(photo)
+    command = [sys.executable, "-c", code, str(exported), str(photo), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,84 @@
+"""Calibration against numbers known beforehand, and the choice of a size."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES, build_tiny
+
+from fcn import checkpoint, saving
+from fcn.__main__ import main
+from fcn.config import TrainConfig
+from fcn.datasets import open_dataset
+from fcn.fitting import calibration_error, find_doubt, fit, fit_temperature, softmax
+from fcn.segmenter import Segmenter
+from fcn.trainer import Trainer
+
+GENERATOR = np.random.default_rng(0)
+LOGITS = GENERATOR.normal(size=(20_000, 5)).astype(np.float32) * 2
+LABELS = np.array([GENERATOR.choice(5, p=p) for p in softmax(LOGITS.astype(np.float64))])
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 3.0])
+def test_the_temperature_undoes_a_factor(factor: float) -> None:
+    assert fit_temperature(factor * LOGITS, LABELS) == pytest.approx(factor, rel=0.03)
+
+
+def test_logits_that_tell_the_truth_have_no_calibration_error() -> None:
+    assert calibration_error(LOGITS, LABELS, 1.0) < 0.02
+    assert calibration_error(LOGITS, LABELS, 0.3) > 0.1
+
+
+def test_the_calibration_error_is_that_by_hand() -> None:
+    logits = np.log(np.array([[0.9, 0.1]] * 10))
+    assert calibration_error(logits, np.array([0] * 6 + [1] * 4), 1.0) == pytest.approx(0.3)
+
+
+def test_no_pixel_leaves_confidences_as_they_are() -> None:
+    assert fit_temperature(np.empty((0, 3), np.float32), np.empty(0, int)) == 1
+
+
+def test_one_photo_in_a_hundred_is_doubtful() -> None:
+    assert find_doubt(list(np.linspace(0, 1, 101))) == pytest.approx(0.01)
+
+
+def test_what_is_fitted_is_set_and_reported() -> None:
+    segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
+    fitted = fit(segmenter, open_dataset("shapes", "", "val"), progress=False)
+    by_size = fitted.report["mean_iou_by_size"]
+    assert list(by_size) == ["58", "72", "96", "120"]
+    assert max(by_size, key=lambda size: by_size[size]) == str(fitted.inference_size)
+    assert (segmenter.inference_size, segmenter.temperature) == (
+        fitted.inference_size,
+        fitted.temperature,
+    )
+    error = fitted.report["calibration_error"]
+    assert 0 <= error["after"] <= error["before"]
+
+
+def test_a_checkpoint_is_fitted_by_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {"width": 8, "crop": (32, 32), "batch_size": 2, "workers": 0, "precision": "fp32"}
+    config = TrainConfig("shapes", backbone_weights="none", output=str(tmp_path / "run"), **sizes)
+    trainer = Trainer(config)
+    trainer.step(next(trainer.batches()))
+    trainer.validate()
+    assert main(["fit", str(tmp_path / "run")]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    folder = checkpoint.resolve(tmp_path / "run")
+    model, metrics = saving.load(folder), checkpoint.read_json(folder, "metrics.json")
+    assert (model.inference_size, model.temperature) == (
+        told["inference_size"],
+        told["temperature"],
+    )
+    assert metrics["fitted"] == told
+    assert list(metrics["strides"]) == ["32", "16", "8"]
+
+
+def test_fitting_needs_to_know_the_data(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(tiny_checkpoint)]) == 1
+    assert "does not say on what it was trained" in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""The head in numpy: the numbers of the head in torch, for any picture and any kernels."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcn.fusion import KERNELS, MAPS, fuse, upscore
+from fcn.head import STRIDES, SkipFusion, Upscore
+from fcn.vgg import Features
+
+
+@pytest.fixture(scope="module")
+def head() -> SkipFusion:
+    """A head whose every parameter is random, kernels too."""
+    torch.manual_seed(0)
+    head = SkipFusion((5, 6, 7), 3).eval().requires_grad_(False)
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter)
+    head.pool3_scale.fill_(0.5)
+    return head
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 150), width=st.integers(1, 150), stride=st.sampled_from(STRIDES))
+def test_fusing_is_what_the_head_does(head: SkipFusion, height: int, width: int, stride: int):
+    sizes = [(-(-height // cell), -(-width // cell)) for cell in (8, 16, 32)]
+    features = Features(
+        *(torch.randn(1, c, *size) for c, size in zip((5, 6, 7), sizes, strict=True))
+    )
+    expected = head(features, torch.empty(1, 3, height, width), (stride,))[stride][0]
+    maps = {name: one[0].numpy() for name, one in head.scores(features).items()}
+    kernels = {name: head.get_submodule(name).weight.numpy() for name in KERNELS}
+    assert set(maps) == set(MAPS)
+    fused = fuse(maps, kernels, stride, (height, width))
+    assert fused.dtype == np.float32
+    np.testing.assert_allclose(fused, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_bilinear_kernel_interpolates():
+    kernel = Upscore(1, 2).weight.detach().numpy()
+    assert upscore(np.ones((1, 1, 3), np.float32), kernel, (2, 6))[0, 0].tolist() == pytest.approx(
+        [0.5625, 0.75, 0.75, 0.75, 0.75, 0.5625]
+    )

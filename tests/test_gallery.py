@@ -1,0 +1,183 @@
+"""Several photos at once: rows, sentences, one ZIP, and a run that is cancelled."""
+
+import io
+import json
+import re
+import threading
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from gradio.utils import get_upload_folder
+from PIL import Image
+from playwright.sync_api import expect
+from visiting import SIZES, ByColor, Visitor, blend, file, page_colors, painted, png, scene
+
+from fcn import gallery, rle
+from fcn.segmenter import Segmenter
+
+NAMES = ["one.png", "two <b>x</b>.png", "broken.jpg", "three.png", "one.png"]
+
+
+def photos(seed: int) -> list[Image.Image | None]:
+    return [None if "broken" in name else scene(seed + i) for i, name in enumerate(NAMES)]
+
+
+def give(visitor: Visitor, given: list[Image.Image | None]) -> None:
+    """Choose several files at once."""
+    files = [
+        file(name, b"no photo" if photo is None else png(photo))
+        for name, photo in zip(NAMES, given, strict=True)
+    ]
+    visitor.gallery.locator("input[type=file]").set_input_files(files)
+
+
+def expect_state(visitor: Visitor, state: str) -> None:
+    expect(visitor.gallery).to_have_attribute("data-state", state)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [SIZES[0], SIZES[-1]])
+def test_five_photos_with_a_broken_one(visit, served, width, scheme):
+    visitor, given = visit(width, scheme), photos(50)
+    expect(visitor.gallery.get_by_role("button", name="Several photos…")).to_be_visible()
+    give(visitor, given)
+    expect_state(visitor, "done")
+    expect(visitor.gallery.get_by_role("status")).to_have_text("4 of 5 photos segmented")
+    rows = visitor.gallery.locator("li")
+    expect(rows.locator("b")).to_have_text(NAMES)  # as text, whatever is in them
+    expect(rows.nth(2)).to_contain_text("broken.jpg is not a photo that can be read")
+    expect(rows.nth(2).get_by_role("button")).to_be_disabled()
+    expect(rows.nth(0)).to_contain_text("square")
+
+    found = served.segmenter(given[0])
+    visitor.expect_pixels(blend(given[0], found, painted(found, 0.6)))  # the first opens by itself
+    visitor.requests.clear()
+    rows.nth(3).get_by_role("button").click()
+    expect(visitor.status).to_contain_text("three.png")
+    expect(rows.nth(3).get_by_role("button")).to_have_attribute("aria-current", "true")
+    found = served.segmenter(given[3])
+    visitor.expect_pixels(blend(given[3], found, painted(found, 0.6)))
+    assert not [url for url in visitor.asked() if "/file=" not in url]  # it is here already
+    assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    if width == 1280:
+        check_archive(visitor, served.segmenter, given)
+        check_strides(visitor, served.segmenter, given[3])
+
+
+def check_archive(visitor: Visitor, segmenter: Segmenter, given: list) -> None:
+    with visitor.page.expect_download() as told:
+        visitor.gallery.get_by_role("link", name="Download all as ZIP").click()
+    with ZipFile(told.value.path()) as archive:
+        stems = ["one", "two _b_x__b_", "three", "one-2"]
+        endings = (".png", "_overlay.png", ".json")
+        assert archive.namelist() == [stem + end for stem in stems for end in endings]
+        for stem, photo in zip(stems, filter(None, given), strict=True):
+            found = segmenter(photo)
+            ids = Image.open(io.BytesIO(archive.read(f"{stem}.png")))
+            np.testing.assert_array_equal(np.asarray(ids), found.labels)
+            assert ids.mode == "P" and tuple(ids.getpalette()[3:6]) == page_colors(found)[1]
+            shown = Image.open(io.BytesIO(archive.read(f"{stem}_overlay.png")))
+            expected = blend(photo, found, painted(found, 0.6))
+            np.testing.assert_allclose(np.asarray(shown, int), expected, atol=1)
+            summary = json.loads(archive.read(f"{stem}.json"))
+            masks = rle.encode(found.labels)
+            assert all(one["rle"] == masks[one["id"]] for one in summary["classes"])
+
+
+def check_strides(visitor: Visitor, segmenter: Segmenter, photo: Image.Image) -> None:
+    """A photo of the gallery is compared like any other."""
+    visitor.choose("Compare", "32s 16s 8s")
+    expect(visitor.figure.locator("..")).to_have_attribute("data-strides", re.compile(r"\d"))
+    divider = visitor.figure.get_by_role("slider", name="Divider between FCN-16s and FCN-8s")
+    divider.press("End")
+    visitor.figure.get_by_role("slider", name="Divider between FCN-32s and FCN-16s").press("End")
+    found = segmenter(photo, 32)
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+
+
+def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
+    visitor, given = visit(), photos(60)
+    go, segment, done = threading.Event(), Segmenter.__call__, []
+
+    def second_waits(*arguments: object) -> object:
+        if done:
+            go.wait(60)
+        done.append(1)
+        return segment(*arguments)
+
+    monkeypatch.setattr(Segmenter, "__call__", second_waits)
+    give(visitor, given)
+    expect(visitor.gallery.get_by_role("status")).to_have_text("1 of 5 done")
+    bar = visitor.gallery.get_by_role("progressbar", name="Photos done")
+    expect(bar).to_have_js_property("value", 6)  # five are uploaded, one is done
+    expect(bar).to_have_js_property("max", 10)
+    visitor.gallery.get_by_role("button", name="Cancel").click()
+    expect_state(visitor, "stopped")
+    go.set()
+    expect(visitor.gallery.get_by_role("status")).to_have_text("Cancelled: 1 of 5 photos segmented")
+    visitor.page.wait_for_timeout(500)
+    expect(visitor.gallery.locator("li").nth(4)).to_contain_text("Not segmented")
+    assert len(done) == 2  # the one that was running ends, and no other begins
+    with visitor.page.expect_download() as told:
+        visitor.gallery.get_by_role("link", name="Download all as ZIP").click()
+    with ZipFile(told.value.path()) as archive:
+        assert "one.png" in archive.namelist()
+        assert archive.testzip() is None
+    give(visitor, given)  # and the page is ready for the next
+    expect_state(visitor, "done")
+
+
+def test_several_dropped_photos_go_to_the_gallery(visit):
+    visitor = visit()
+    visitor.page.evaluate("""async () => {
+        const dataTransfer = new DataTransfer();
+        for (const name of ['a.png', 'b.png']) {
+            const canvas = new OffscreenCanvas(70, 50);
+            canvas.getContext('2d').fillRect(0, 0, 50, 50);
+            const blob = await canvas.convertToBlob();
+            dataTransfer.items.add(new File([blob], name, { type: 'image/png' }));
+        }
+        const place = document.querySelector('#photo input[type=file]').closest('button');
+        place.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true }));
+    }""")
+    expect_state(visitor, "done")
+    expect(visitor.gallery.locator("li b")).to_have_text(["a.png", "b.png"])
+
+
+@pytest.fixture
+def segmenter() -> Segmenter:
+    return Segmenter(ByColor(), "checkpoints/colors")
+
+
+@pytest.mark.parametrize("given", [None, "x", {}, {"files": "x"}, {"files": [1, None]}])
+def test_nonsense_from_a_browser_is_no_photo(segmenter, given):
+    assert list(gallery.segment_all(segmenter, given)) == []
+
+
+def test_files_that_were_not_uploaded_are_refused(segmenter, tmp_path: Path):
+    scene(70).save(tmp_path / "mine.png")
+    files = [{"name": "mine.png", "path": str(tmp_path / "mine.png")}, {"name": "x", "path": None}]
+    *_, last = gallery.segment_all(segmenter, {"files": files})
+    assert [one["state"] for one in last["items"]] == ["failed", "failed"]
+    assert "upload it again" in last["items"][0]["line"]
+    assert "larger than 20 MB" in last["items"][1]["line"]
+    assert last["zip"] is None
+
+
+def test_names_lead_out_of_no_folder(segmenter):
+    path = Path(get_upload_folder()) / "one.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scene(71).save(path)
+    names = ["../../up.png", "/etc/passwd", "...", "C:\\x.png"]
+    files = [{"name": name, "path": str(path)} for name in names]
+    *_, last = gallery.segment_all(segmenter, {"files": files})
+    with ZipFile(last["zip"]["path"]) as archive:
+        for name in archive.namelist():
+            assert "/" not in name and "\\" not in name and not name.startswith(".")
+
+
+def test_at_most_so_many_photos(segmenter):
+    files = [{"name": "x", "path": None}] * (gallery.MOST + 5)
+    *_, last = gallery.segment_all(segmenter, {"files": files})
+    assert len(last["items"]) == gallery.MOST

@@ -1,0 +1,58 @@
+"""What learns: class weights by hand and the weighted loss."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import build_tiny
+from PIL import Image
+
+from fcn.datasets import SegmentationDataset, open_dataset
+from fcn.learning import Objective, weigh_classes
+from fcn.metrics import IGNORE_INDEX
+
+
+class Masks(SegmentationDataset):
+    """Three classes: one everywhere, one rare, one never."""
+
+    def __init__(self, *masks: list[list[int]]) -> None:
+        self.classes, self.masks = ("sky", "car", "boat"), masks
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        return Image.new("RGB", (4, 1)), np.array(self.masks[index], np.uint8)
+
+
+@pytest.mark.parametrize(("balance", "power"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_weights_are_median_frequencies(balance: float, power: float) -> None:
+    masks = Masks([[0, 0, 0, 1]], [[0, 0, 255, 255]])
+    sky, car = 5 / 6, 1 / 4  # of the labelled pixels of the pictures that show them
+    median = (sky + car) / 2
+    expected = [(median / sky) ** power, (median / car) ** power, 1]
+    assert weigh_classes(masks, balance).tolist() == pytest.approx(expected)
+
+
+def test_rare_classes_of_real_scenes_weigh_more() -> None:
+    weights = weigh_classes(open_dataset("shapes", "", "val"), 1.0)
+    assert weights[0] == weights.min()  # background
+
+
+def test_the_weighted_loss_is_a_weighted_mean() -> None:
+    model = build_tiny(["a", "b"])
+    images, labels = torch.rand(2, 3, 24, 30), torch.randint(0, 2, (2, 24, 30))
+    labels[:, :10] = IGNORE_INDEX
+    weights = torch.tensor([0.5, 3.0])
+    objective = Objective(model, 32, weights)
+    with torch.no_grad():
+        loss = objective(images, labels) / objective.labelled(labels)
+        expected = torch.nn.functional.cross_entropy(
+            model(images, 32), labels, weights, ignore_index=IGNORE_INDEX
+        )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_ignored_pixels_weigh_nothing() -> None:
+    objective = Objective(build_tiny(["a", "b"]), 8, torch.tensor([2.0, 3.0]))
+    labels = torch.tensor([[0, 1, 1, IGNORE_INDEX]])
+    assert float(objective.labelled(labels)) == 8

@@ -1,0 +1,51 @@
+"""What an upload turns into, and which files a browser may name."""
+
+from pathlib import Path
+
+import pytest
+from gradio.data_classes import ImageData
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from fcn.photo import PhotoError
+from fcn.photo_input import PhotoInput, sent
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of uploads, with a photo."""
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
+    assert Path(get_upload_folder()) == uploads
+    Image.new("RGB", (20, 10)).save(uploads / "photo.png")
+    return uploads
+
+
+def test_upload_keeps_its_name_and_path(folder):
+    path = str(folder / "photo.png")
+    given = PhotoInput().preprocess(ImageData(path=path, orig_name="My holiday.png"))
+    assert (given.name, given.stem, given.path) == ("My holiday.png", "My holiday", path)
+    assert (given.open().size, given.open(10).size) == ((20, 10), (10, 5))
+
+
+@pytest.mark.parametrize("payload", [None, ImageData(url="http://127.0.0.1/photo.png")])
+def test_no_upload_is_an_error_to_be_told(payload):
+    with pytest.raises(PhotoError, match="There is no photo"):
+        PhotoInput().preprocess(payload).open()
+
+
+def test_bad_upload_is_an_error_that_names_the_file(folder):
+    (folder / "bad.png").write_bytes(b"nothing")
+    payload = ImageData(path=str(folder / "bad.png"), orig_name="holiday.png")
+    with pytest.raises(PhotoError, match="holiday.png is not a photo"):
+        PhotoInput().preprocess(payload).open()
+
+
+def test_only_uploads_may_be_named_by_a_browser(folder, tmp_path):
+    assert sent("photo", str(folder / "photo.png")).open().size == (20, 10)
+    Image.new("RGB", (20, 10)).save(tmp_path / "mine.png")
+    up = f"{folder}/../mine.png"
+    for path in (str(tmp_path / "mine.png"), up, None, 5, {"path": "x"}):
+        with pytest.raises(PhotoError, match="upload it again"):
+            sent("photo", path)

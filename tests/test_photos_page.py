@@ -1,0 +1,238 @@
+"""Ways for a photo to the page, a run that is cancelled, and files that are no good."""
+
+import io
+import re
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+from visiting import Visitor, blend, painted, png, scene
+
+from fcn.segmentation import Segmentation
+from fcn.segmenter import Segmenter
+
+
+class Gate(threading.Event):
+    """Holds the network back until it is set, and keeps the photos that came to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Image.Image] = []
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    go, segment = Gate(), Segmenter.__call__
+
+    def wait(segmenter: Segmenter, photo: Image.Image) -> Segmentation:
+        go.seen.append(photo)
+        go.wait(60)
+        return segment(segmenter, photo)
+
+    monkeypatch.setattr(Segmenter, "__call__", wait)
+    yield go
+    go.set()
+
+
+def test_example_and_clearing(visit):
+    visitor = visit()
+    visitor.page.get_by_role("button", name="Example: Cheetah").click()
+    expect(visitor.canvas).to_have_js_property("width", 256)
+    visitor.expect_state("done")
+    assert sum("/queue/join" in url for url in visitor.requests) == 1
+    visitor.page.locator("#photo").get_by_label(re.compile("Clear|Remove")).click()
+    visitor.expect_state("empty")
+    expect(visitor.figure.locator("tbody tr")).to_have_count(0)
+    expect(visitor.figure.get_by_role("button", name="Save mask as PNG")).to_be_disabled()
+
+
+def test_photo_is_pasted(visit):
+    visitor = visit()
+    visitor.page.evaluate("""async () => {
+        const canvas = new OffscreenCanvas(90, 60);
+        canvas.getContext('2d').fillRect(0, 0, 50, 50);
+        const clipboardData = new DataTransfer();
+        const blob = await canvas.convertToBlob();
+        clipboardData.items.add(new File([blob], 'pasted.png', { type: 'image/png' }));
+        document.dispatchEvent(new ClipboardEvent('paste', { clipboardData }));
+    }""")
+    expect(visitor.canvas).to_have_js_property("width", 90)
+    visitor.expect_state("done")
+
+
+def test_photo_is_dropped(visit):
+    visitor = visit()
+    visitor.page.evaluate("""async () => {
+        const canvas = new OffscreenCanvas(70, 50);
+        canvas.getContext('2d').fillRect(0, 0, 50, 50);
+        const blob = await canvas.convertToBlob();
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([blob], 'dropped.png', { type: 'image/png' }));
+        const place = document.querySelector('#photo input[type=file]').closest('button');
+        place.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true }));
+    }""")
+    expect(visitor.canvas).to_have_js_property("width", 70)
+    visitor.expect_state("done")
+
+
+def test_webcam_is_offered(visit):
+    visitor = visit()
+    expect(visitor.page.get_by_role("button", name="Capture from camera")).to_be_visible()
+
+
+def test_second_photo_replaces_one_that_is_still_waiting(visit, served, gate):
+    visitor, first, second = visit(), scene(31), scene(32, (120, 160))
+    visitor.upload(first, "busy")
+    visitor.upload(second, "busy")
+    gate.set()
+    visitor.expect_state("done")
+    visitor.page.wait_for_timeout(500)  # for the first one, were it still to come
+    found = served.segmenter(second)
+    visitor.expect_pixels(blend(second, found, painted(found, 0.6)))
+
+
+def test_run_is_cancelled_and_the_page_ready_for_the_next(visit, served, gate):
+    visitor, photo = visit(), scene(33)
+    visitor.upload(photo, "busy")
+    visitor.figure.get_by_role("button", name="Cancel").click()
+    visitor.expect_state("failed")
+    expect(visitor.status).to_contain_text("Cancelled")
+    gate.set()
+    visitor.page.wait_for_timeout(500)
+    visitor.expect_state("failed")  # the result that nobody wants any more is not shown
+    visitor.upload(photo)
+    found = served.segmenter(photo)
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+
+
+def test_photo_that_is_taken_away_does_not_come_back(visit, gate):
+    visitor = visit()
+    visitor.upload(scene(37), "busy")
+    visitor.page.locator("#photo").get_by_label(re.compile("Clear|Remove")).click()
+    visitor.expect_state("empty")
+    gate.set()
+    visitor.page.wait_for_timeout(1000)
+    visitor.expect_state("empty")
+
+
+def test_cancelled_photo_that_waits_for_others_never_comes_to_the_network(visit, gate):
+    first, second = visit(), visit()
+    first.upload(scene(38, (160, 120)), "busy")
+    second.upload(scene(39, (120, 160)), "busy")
+    second.figure.get_by_role("button", name="Cancel").click()
+    second.expect_state("failed")
+    second.page.wait_for_timeout(500)
+    gate.set()
+    first.expect_state("done")
+    first.upload(scene(40, (100, 100)))
+    assert [photo.size for photo in gate.seen] == [(160, 120), (100, 100)]
+
+
+def test_crash_leaves_one_sentence_and_no_overlay(visit, monkeypatch):
+    visitor = visit()
+
+    def crash(*given: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Segmenter, "__call__", crash)
+    visitor.upload(scene(34), "failed")
+    expect(visitor.status).to_have_text("The photo could not be segmented. Please try again.")
+    expect(visitor.canvas).to_be_hidden()
+
+
+def jpeg(photo: Image.Image, **options: object) -> bytes:
+    written = io.BytesIO()
+    photo.save(written, "JPEG", **options)
+    return written.getvalue()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    return jpeg(scene(1, (160, 120)), exif=exif)
+
+
+def gif() -> bytes:
+    written = io.BytesIO()
+    frames = [scene(seed, (160, 120)).quantize() for seed in (1, 2)]
+    frames[0].save(written, "GIF", save_all=True, append_images=frames[1:])
+    return written.getvalue()
+
+
+def bomb(side: int) -> bytes:
+    """A small file that says it holds a picture of side x side pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+PICTURES = {
+    "turned.jpg": (turned, (120, 160)),
+    "transparent.png": (lambda: png(Image.new("RGBA", (60, 40), (255, 0, 0, 0))), (60, 40)),
+    "deep.png": (lambda: png(Image.new("I;16", (60, 40), 30_000)), (60, 40)),
+    "print.jpg": (lambda: jpeg(scene(2).convert("CMYK")), (160, 120)),
+    "moving.gif": (gif, (160, 120)),
+    "thin.png": (lambda: png(Image.new("RGB", (4000, 1))), (1600, 1)),
+    "dot.png": (lambda: png(Image.new("RGB", (1, 1))), (1, 1)),
+}
+REFUSED = {
+    "words.jpg": (b"not a photo at all", "words.jpg is not a photo that can be read"),
+    "empty.png": (b"", "empty.png is empty"),
+    "cut.jpg": (jpeg(scene(3))[:600], "cut.jpg is damaged or cut short"),
+    "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "phone.heic is HEIC: export as JPEG"),
+    "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "drawing.svg is SVG"),
+    "large.png": (bomb(13_000), "large.png is 13000 x 13000 pixels, more than 40 megapixels"),
+    "larger.png": (bomb(20_000), "larger.png is larger than 40 megapixels"),
+    "<b>${1+1}.jpg": (b"no photo", "<b>${1+1}.jpg is not a photo"),
+}
+
+
+def test_every_kind_of_picture_is_shown(visit):
+    visitor = visit()
+    for name, (make, size) in PICTURES.items():
+        visitor.upload_bytes(name, make(), "done")
+        width, height = visitor.canvas.evaluate("canvas => [canvas.width, canvas.height]")
+        assert (width, height) == size, name
+        expect(visitor.figure.locator("tbody tr")).not_to_have_count(0)
+    visitor.control("Show overlay").uncheck()
+    visitor.upload_bytes("transparent.png", PICTURES["transparent.png"][0](), "done")
+    assert (visitor.pixels() == 255).all()  # transparency lies on white
+    visitor.upload_bytes("deep.png", PICTURES["deep.png"][0](), "done")
+    assert (visitor.pixels() == round(30_000 / 257)).all()  # 16 bits are scaled, not clipped
+
+
+def test_every_bad_file_gives_one_sentence_and_the_page_goes_on(visit):
+    visitor = visit()
+    for name, (content, sentence) in REFUSED.items():
+        visitor.upload_bytes(name, content, "failed")
+        expect(visitor.status).to_contain_text(sentence)
+        expect(visitor.canvas).to_be_hidden()
+        expect(visitor.figure.locator("tbody tr")).to_have_count(0)
+    forget_previews(visitor)
+    photo = scene(35)
+    visitor.upload(photo)
+    visitor.control("Show overlay").uncheck()
+    visitor.expect_pixels(np.asarray(photo))
+
+
+def forget_previews(visitor: Visitor) -> None:
+    """Gradio's own preview could not read those files either, which the browser calls an error."""
+    unread = re.compile("Failed to load resource|ERR_")
+    visitor.errors = [one for one in visitor.errors if not unread.search(one)]

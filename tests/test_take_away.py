@@ -1,0 +1,100 @@
+"""Files from the page, opened and compared with what the API gives for the same photo."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from visiting import ByColor, blend, page_colors, painted, png, scene
+
+from fcn import rle
+
+
+@pytest.fixture(scope="module")
+def client(served) -> Client:
+    return Client(served.url, verbose=False)
+
+
+def test_downloads_hold_what_the_api_gives(visit, served, client, tmp_path):
+    visitor, photo = visit(), scene(41, (170, 130))
+    visitor.upload(photo, name="<b>My holiday 1.png")
+    (tmp_path / "photo.png").write_bytes(png(photo))
+    labels, _, summary = client.predict(handle_file(tmp_path / "photo.png"), api_name="/segment")
+    with Image.open(labels) as ids:
+        expected = np.asarray(ids)
+    visitor.requests.clear()
+
+    name, content = visitor.download("Save mask as PNG")
+    assert name.endswith(".png") and "My holiday" in name and "<" not in name
+    mask = Image.open(io.BytesIO(content))
+    assert (mask.format, mask.mode) == ("PNG", "P")
+    np.testing.assert_array_equal(np.asarray(mask), expected)
+    found = served.segmenter(photo)
+    shown = np.array(page_colors(found), np.uint8)[expected]
+    np.testing.assert_array_equal(np.asarray(mask.convert("RGB")), shown)
+
+    name, content = visitor.download("Save summary as JSON")
+    assert name.endswith(".json")
+    saved = json.loads(content)
+    assert saved["size"] == list(photo.size)
+    assert saved["weights"] == summary["weights"]
+    masks = rle.encode(expected)
+    assert [one.pop("rle") for one in saved["classes"]] == [
+        masks[one["id"]] for one in summary["classes"]
+    ]
+    for one, same in zip(saved["classes"], summary["classes"], strict=True):
+        assert one.pop("color") and same.pop("color")  # the page's colours, and the API's
+        assert one == same
+    assert visitor.asked() == []
+
+
+def test_overlay_is_saved_as_it_is_seen(visit, served):
+    visitor, photo = visit(), scene(42)
+    found = served.segmenter(photo)
+    visitor.upload(photo, name="street.jpeg.png")
+    visitor.control("Overlay opacity").fill("0.9")
+    visitor.control("square opacity").fill("0.3")
+    name, content = visitor.download("Save overlay as PNG")
+    assert name == "street.jpeg_overlay.png"
+    alphas = {**painted(found, 0.9), "square": 0.9 * 0.3}
+    saved = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(saved, blend(photo, found, alphas))
+    visitor.choose("View", "Colours")
+    visitor.figure.get_by_role("button", name="triangle", exact=True).click()
+    _, content = visitor.download("Save overlay as PNG")
+    saved = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(saved, visitor.pixels())
+    ground = np.zeros((*found.labels.shape, 3))
+    np.testing.assert_array_equal(saved, blend(ground, found, {"triangle": 1.0}))
+
+
+def test_api_answers_at_the_photos_size(served, client, tmp_path):
+    photo = scene(43, (1800, 300))
+    photo.save(tmp_path / "photo.png")
+    labels, overlay, summary = client.predict(
+        handle_file(tmp_path / "photo.png"), api_name="/segment"
+    )
+    with Image.open(labels) as ids, Image.open(overlay) as shown:
+        assert (ids.mode, ids.size, shown.size) == ("P", photo.size, photo.size)
+        np.testing.assert_array_equal(np.asarray(ids), served.segmenter(photo).labels)
+    assert sum(one["share"] for one in summary["classes"]) == pytest.approx(1)
+    assert {one["id"] for one in summary["classes"]} <= set(range(len(ByColor.config["classes"])))
+    assert summary["size"] == [1800, 300]
+
+
+def test_api_refuses_a_bad_file_in_one_sentence(client, tmp_path):
+    file = tmp_path / "broken.jpg"
+    file.write_bytes(b"not a photo at all")
+    with pytest.raises(AppError, match="broken.jpg is not a photo"):
+        client.predict(handle_file(file), 0.6, 8, api_name="/segment")
+
+
+def test_api_has_one_documented_endpoint(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert list(endpoints) == ["/segment"]
+    parameters = endpoints["/segment"]["parameters"]
+    assert [one["parameter_name"] for one in parameters] == ["photo", "opacity", "stride"]
+    assert [one["parameter_has_default"] for one in parameters] == [False, True, True]
