@@ -169,10 +169,22 @@ def test_a_gpu_that_is_too_small_is_told_which_flags_to_lower(
 
 
 def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main(["--data", str(tmp_path / "nowhere")]) == 1
+    assert train.main(["--dataset", "camvid", "--data", str(tmp_path / "nowhere")]) == 1
     captured = capsys.readouterr()
-    assert "ADEChallengeData2016" in captured.err
+    assert "CamVid" in captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_data_that_cannot_be_downloaded_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FCN_SCENE_PARSING_URL", "http://127.0.0.1:9/nobody-is-here.zip")
+    assert train.main(["--data", str(tmp_path / "data")]) == 1
+    *before, last = capsys.readouterr().err.splitlines()
+    assert before[0].startswith("Downloading http://127.0.0.1:9/")
+    assert "cannot be reached" in last
+    assert last.endswith(f"put it into {tmp_path / 'data'}")
+    assert not any("Traceback" in line for line in before)
 
 
 def test_training_on_real_street_photos_takes_off(
