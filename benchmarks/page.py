@@ -70,19 +70,14 @@ UPLOAD = """async ([name, content]) => {
 }"""
 
 
-class Timed:
+class Timed(Segmenter):
     """A segmenter that remembers how long it took."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self.segmenter = segmenter
-        self.seconds = 0.0
+    seconds = 0.0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.segmenter, name)
-
-    def __call__(self, *given: Any) -> Segmentation:
+    def __call__(self, photo: Image.Image, stride: int | None = None) -> Segmentation:
         """Segment."""
-        found = self.segmenter(*given)
+        found = super().__call__(photo, stride)
         self.seconds = found.seconds
         return found
 
@@ -149,8 +144,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Answer the four questions."""
     with opened(build_bare()) as (_, gradio_bytes):
         pass
-    timed = Timed(Segmenter.load(args.model, args.engine))
-    with opened(build_page(timed)) as (page, bytes_):  # type: ignore[arg-type]
+    timed = Timed.load(args.model, args.engine)
+    with opened(build_page(timed)) as (page, bytes_):
         whole, alone = upload(page, timed, args.uploads)
         slid, hovered = (page.evaluate(one, args.repeats + 10)[10:] for one in (SLIDE, HOVER))
     times = [a / b for a, b in zip(whole, alone, strict=True)]

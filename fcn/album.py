@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from .datasets import SegmentationDataset
+from .datasets import SegmentationDataset, spread
 from .metrics import IGNORE_INDEX
-from .palette import Color
+from .palette import BACKGROUND, Color
 from .photo import open_photo
-from .segmentation import BACKGROUND, Segmentation
+from .segmentation import Segmentation
 from .segmenter import Segmenter
 
 SIDE = 320  # long side of what is kept, in pixels
@@ -128,10 +128,8 @@ class Album:
         Returns:
             None if the group has no picture, or none was looked at yet.
         """
-        steps = self.steps()
-        if len(steps) > COLUMNS:
-            chosen = np.linspace(0, len(steps) - 1, COLUMNS).round().astype(int)
-            steps = [steps[index] for index in chosen]
+        every = self.steps()
+        steps = [every[index] for index in spread(len(every), COLUMNS)]
         rows = [
             (number, picture)
             for number, picture in enumerate(self.pictures)

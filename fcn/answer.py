@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from . import viewer
-from .segmentation import BACKGROUND, Segmentation
+from .palette import BACKGROUND
+from .segmentation import Segmentation
 from .segmenter import Segmenter
 
 LONGEST_SIDE = 1600  # pixels of a photo on the page; web/paint.js has it too

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .decision import softmax
 from .engines import Engine
 from .segmenter import Segmenter
 
@@ -36,21 +37,22 @@ class AveragedEngine:
         self.name = engine.name
         self.config: dict[str, Any] = engine.config
 
-    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
-        """Average log probabilities (num_classes, h, w) float32, see ``Engine``."""
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        """Logarithms of averaged probabilities, (num_classes, h, w) float32, see ``Engine``."""
         height, width = image.shape[:2]
-        total = np.zeros((len(self.config["classes"]), height, width), np.float32)
+        shape = len(self.config["classes"]), height, width
+        totals = {stride: np.zeros(shape, np.float32) for stride in strides}
         for scale in self.scales:
             size = max(1, round(scale * width)), max(1, round(scale * height))
             small = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
             for step in (1, -1)[: 1 + self.flip]:
-                scores = self.engine.scores(np.ascontiguousarray(small[:, ::step]), stride)
-                maps = (Image.fromarray(np.ascontiguousarray(one[:, ::step])) for one in scores)
-                resized = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
-                logits = np.stack([np.asarray(one) for one in resized])
-                powers = np.exp(logits - logits.max(0))
-                total += powers / powers.sum(0)
-        return np.log(total / (len(self.scales) * (1 + self.flip)) + 1e-12)
+                turned = np.ascontiguousarray(small[:, ::step])
+                for stride, scores in self.engine.scores(turned, strides).items():
+                    maps = (Image.fromarray(np.ascontiguousarray(one[:, ::step])) for one in scores)
+                    whole = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
+                    totals[stride] += softmax(np.stack([np.asarray(one) for one in whole]), 0)
+        count = len(self.scales) * (1 + self.flip)
+        return {stride: np.log(total / count + 1e-12) for stride, total in totals.items()}
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Those of the picture as it is, see ``Engine``."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .datasets import DATASETS, OTHERS
+from .datasets import DATASETS
 from .errors import InputError
 from .head import STRIDES
+from .source import OTHERS
 from .vgg import DEPTHS, HEADS
 
 

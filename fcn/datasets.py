@@ -18,8 +18,6 @@ from .pairs import Files, folders_with, two_folders, voc_files, voc_splits
 from .palette import CAMVID, SCENE_PARSING, VOC, Color, distinct
 from .shapes import SHAPES, draw_scene
 from .source import INVALID, Source, nearest
-from .source import OTHERS as OTHERS
-from .source import keep_classes as keep_classes
 
 MAX_CLASSES = 254
 

@@ -46,6 +46,12 @@ def decide(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
     return labels, confidence
 
 
+def softmax(scores: np.ndarray, axis: int) -> np.ndarray:
+    """Probabilities from scores of any shape whose classes lie along an axis."""
+    powers = np.exp(scores - scores.max(axis, keepdims=True))
+    return powers / powers.sum(axis, keepdims=True)
+
+
 class _Line:
     """How some pixels of a row or column lie between its scores.
 

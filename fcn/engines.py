@@ -11,9 +11,9 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ ONNX_NAME = "model_int8.onnx"
 WEIGHTS_KEY = "weights_sha256"  # in the ONNX file: the SHA-256 of the weights it was made from
 CONFIG_KEY = "config"  # and their config.json
 LOG = logging.getLogger(__name__)
+Key = TypeVar("Key")
 
 
 class Engine(Protocol):
@@ -43,15 +44,15 @@ class Engine(Protocol):
     name: str
     config: dict[str, Any]
 
-    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
-        """Score a picture.
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        """Score a picture at some strides, in one run of the network.
 
         Args:
             image: (h, w, 3) uint8 RGB, contiguous and writable.
-            stride: 8, 16, 32, or None for the checkpoint's own.
+            strides: Some of 8, 16 and 32.
 
         Returns:
-            (num_classes, h, w) float32 logits.
+            By stride (num_classes, h, w) float32 logits.
         """
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,16 +88,16 @@ class TorchEngine:
             reason = str(error).splitlines()[0]
             raise InputError(f"Device {device!r} cannot be used here ({reason}).") from error
 
-    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
         """Score a picture, see ``Engine``."""
-        return self._run(image, lambda images: {"logits": self.model(images, stride)})["logits"]
+        return self._run(image, lambda images: self.model.forward_all(images, tuple(strides)))
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""
         model = self.model
         return self._run(image, lambda images: model.head.scores(model.features(images)))
 
-    def _run(self, image: np.ndarray, part: Callable[..., dict[str, Any]]) -> dict[str, np.ndarray]:
+    def _run(self, image: np.ndarray, part: Callable[..., dict[Key, Any]]) -> dict[Key, np.ndarray]:
         """Run a part of the network on images (1, 3, h, w)."""
         import torch
 
@@ -158,10 +159,10 @@ class OnnxEngine:
             raise InputError(f"{file} is of another network than config.json beside it tells of.")
         return cls(session, config)
 
-    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
         """Score a picture, see ``Engine``."""
-        wanted = stride or self.config["stride"]
-        return fuse(self.maps(image), self.kernels, wanted, image.shape[:2])
+        maps, shape = self.maps(image), image.shape[:2]
+        return {stride: fuse(maps, self.kernels, stride, shape) for stride in strides}
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""

@@ -26,6 +26,10 @@ PROTOCOL = (
 OFFICIAL_PROTOCOL = "MIT Scene Parsing: mean over all 150 classes, absent ones count as 0"
 
 
+Scored = tuple[ConfusionMatrix, list[float]]
+"""A filled matrix, and the mean confidence of each photo in the order scored."""
+
+
 def evaluate(
     segmenter: Segmenter,
     dataset: SegmentationDataset,
@@ -34,7 +38,7 @@ def evaluate(
     progress: bool = True,
     indices: Sequence[int] | None = None,
     each: EachPhoto | None = None,
-) -> tuple[ConfusionMatrix, list[float]]:
+) -> Scored:
     """Segment the photos of a split and count them against their labels.
 
     Args:
@@ -46,17 +50,39 @@ def evaluate(
         indices: Which photos, such as one process's part; all if None.
         each: Called for each photo with its index, what was found and its labels (H, W) uint8.
 
-    Returns:
-        The filled matrix, and the mean confidence of each photo in the order scored.
-
     Raises:
         InputError: If the classes differ, before any photo is read; or a photo is damaged.
     """
+    stride = segmenter.stride if stride is None else stride
+    indices = (range(len(dataset)) if indices is None else indices)[: limit or None]
+    return evaluate_strides(segmenter, dataset, (stride,), progress, indices, each)[stride]
+
+
+def evaluate_strides(
+    segmenter: Segmenter,
+    dataset: SegmentationDataset,
+    strides: Sequence[int],
+    progress: bool = True,
+    indices: Sequence[int] | None = None,
+    each: EachPhoto | None = None,
+) -> dict[int, Scored]:
+    """Evaluate at several strides, in one run of the network for each photo.
+
+    Args:
+        segmenter: As for ``evaluate``.
+        dataset: As for ``evaluate``.
+        strides: Some of 8, 16 and 32; the bar and ``each`` are about the last.
+        progress: As for ``evaluate``.
+        indices: As for ``evaluate``.
+        each: As for ``evaluate``.
+
+    Raises:
+        InputError: As for ``evaluate``.
+    """
     check_classes(segmenter.classes, dataset.classes)
-    indices = range(len(dataset)) if indices is None else indices
-    matrix, confidences = ConfusionMatrix(dataset.classes), []
+    scored: dict[int, Scored] = {one: (ConfusionMatrix(dataset.classes), []) for one in strides}
     bar = tqdm(
-        indices[: limit or None],
+        range(len(dataset)) if indices is None else indices,
         desc=f"{dataset.name} {dataset.split}",
         unit="photo",
         file=sys.stderr,
@@ -65,13 +91,14 @@ def evaluate(
     )
     for index in bar:
         photo, labels = dataset.read(index)
-        result = segmenter(photo, stride)
-        matrix.update(labels, result.labels)
-        confidences.append(result.mean_confidence)
+        found = segmenter.at_strides(photo, strides)
+        for stride, (matrix, confidences) in scored.items():
+            matrix.update(labels, found[stride].labels)
+            confidences.append(found[stride].mean_confidence)
         if each is not None:
-            each(index, result, labels)
-        bar.set_postfix_str(f"mIoU {100 * matrix.mean_iou:.1f}", refresh=False)
-    return matrix, confidences
+            each(index, found[strides[-1]], labels)
+        bar.set_postfix_str(f"mIoU {100 * scored[strides[-1]][0].mean_iou:.1f}", refresh=False)
+    return scored
 
 
 def describe(

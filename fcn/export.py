@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from . import checkpoint, saving
-from .datasets import SegmentationDataset
+from .datasets import SegmentationDataset, spread
 from .engines import CONFIG_KEY, ONNX_NAME, WEIGHTS_KEY, fingerprint
 from .errors import InputError
 from .evaluation import describe, evaluate
@@ -96,7 +96,7 @@ def calibration_images(
         (h, w, 3) uint8 RGB each.
     """
     images = []
-    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist():
+    for index in spread(len(dataset), count):
         photo, _ = dataset.read(index)
         size = network_size(photo.size, inference_size)
         images.append(np.array(photo.resize(size, Image.Resampling.BILINEAR)))

@@ -8,7 +8,7 @@ if it is no smaller there than without, the temperature is 1.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from .datasets import SegmentationDataset, spread
-from .evaluation import describe, evaluate
-from .metrics import IGNORE_INDEX, ConfusionMatrix
+from .decision import softmax
+from .evaluation import Scored, describe, evaluate
+from .metrics import IGNORE_INDEX
 from .segmenter import STRIDES, Segmenter
 
 FACTORS = (0.6, 0.75, 1.0, 1.25)  # of the size trained at
@@ -75,37 +76,37 @@ def fit(segmenter: Segmenter, dataset: SegmentationDataset, progress: bool = Tru
     return Fitted(segmenter.inference_size, segmenter.temperature, report)
 
 
-def score_strides(
-    segmenter: Segmenter,
-    dataset: SegmentationDataset,
-    fitted: Fitted,
-    score: Callable[[int], tuple[ConfusionMatrix, list[float]]],
+def supervised_strides(segmenter: Segmenter) -> list[int]:
+    """The strides that a network was trained at, its own last."""
+    return sorted((one for one in STRIDES if one >= segmenter.stride), reverse=True)
+
+
+def describe_fitted(
+    segmenter: Segmenter, dataset: SegmentationDataset, fitted: Fitted, scored: dict[int, Scored]
 ) -> tuple[dict[str, Any], float]:
-    """Score what was fitted at every stride, the segmenter's own last.
+    """Report what was fitted and its scores.
 
     Args:
         segmenter: With the fitted values set.
-        dataset: The split that is scored.
+        dataset: The split that was scored.
         fitted: What was chosen.
-        score: Fills a matrix and gives the photos' mean confidences at a stride.
+        scored: What ``evaluate_strides`` gave at ``supervised_strides``.
 
     Returns:
         ``metrics.json``, and the ``doubt_below`` of ``config.json``.
     """
-    strides = {}
-    for stride in sorted((one for one in STRIDES if one >= segmenter.stride), reverse=True):
-        matrix, confidences = score(stride)
-        strides[str(stride)] = {
-            "mean_iou": matrix.mean_iou,
-            "pixel_accuracy": matrix.pixel_accuracy,
-        }
+    strides = {
+        str(stride): {"mean_iou": matrix.mean_iou, "pixel_accuracy": matrix.pixel_accuracy}
+        for stride, (matrix, _) in scored.items()
+    }
+    matrix, confidences = scored[segmenter.stride]
     metrics = describe(matrix, dataset, segmenter)
     return metrics | {"strides": strides, "fitted": fitted.report}, find_doubt(confidences)
 
 
 def find_doubt(confidences: Sequence[float]) -> float:
     """The mean confidence that one photo in a hundred stays under: below it is doubt."""
-    return float(np.quantile(confidences, DOUBTFUL_SHARE))
+    return float(np.quantile(confidences, DOUBTFUL_SHARE)) if confidences else 0.0
 
 
 def sample_logits(
@@ -129,12 +130,6 @@ def sample_logits(
     return np.concatenate(logits), np.concatenate(labels)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (M, C) of logits (M, C)."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature of least cross-entropy, between 1/16 and 16.
 
@@ -151,7 +146,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     low, high = -math.log(16), math.log(16)
     for _ in range(20):
         middle = (low + high) / 2
-        expected = (softmax(math.exp(middle) * logits) * logits).sum(1)
+        expected = (softmax(math.exp(middle) * logits, 1) * logits).sum(1)
         low, high = (low, middle) if (expected - right).mean() > 0 else (middle, high)
     return round(math.exp(-(low + high) / 2), 4)
 
@@ -167,7 +162,7 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float
     Returns:
         A fraction of 1; 0 for no pixels.
     """
-    probabilities = softmax(logits / temperature)
+    probabilities = softmax(logits / temperature, 1)
     surplus = probabilities.max(1) - (probabilities.argmax(1) == labels)
     bins = np.minimum((probabilities.max(1) * BINS).astype(int), BINS - 1)
     return float(np.abs(np.bincount(bins, surplus, BINS)).sum() / max(len(labels), 1))

@@ -1,9 +1,9 @@
 """The head without torch: from three score maps to logits, by the same numbers as ``head.py``.
 
 A deconvolution of kernel 2s and stride s reaches each block of s x s pixels from two by two scores
-alone, so it is a product of those four with four parts of its kernel. Written so, numpy takes a
-tenth of the time of ONNX Runtime's deconvolution and a fiftieth of torch's on a CPU, and what was
-not asked for need not be computed. The convention of alignment is that of ``head.py``.
+alone, so it is a product of those four with four parts of its kernel. Written so, it takes numpy a
+fraction of the time of a deconvolution on a CPU, and what was not asked for need not be computed.
+The convention of alignment is that of ``head.py``.
 """
 
 from collections.abc import Mapping

@@ -26,11 +26,10 @@ from PIL import Image
 
 from . import rle
 from .answer import LONGEST_SIDE, describe, listed, named
-from .commands.segment import choose_stems
 from .errors import InputError
 from .palette import safe_colors
 from .photo_input import sent
-from .segmentation import Segmentation
+from .segmentation import Segmentation, choose_stems
 from .segmenter import Segmenter
 from .viewer import WEB
 

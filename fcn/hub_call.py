@@ -147,6 +147,7 @@ def ask(job: Callable[[Watch], Result], about: str, timeout: float = PATIENCE) -
             if watch.last + timeout <= time.monotonic():
                 raise InputError(f"Nothing came from the Hub for {timeout:g} s.") from None
     if error is None:
+        # Without an error there is a result, which may itself be None.
         return result  # type: ignore[return-value]
     sentence = explain(error, about)
     if sentence is None:

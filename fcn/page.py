@@ -21,9 +21,9 @@ from .endpoint import add_endpoint
 from .errors import InputError
 from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
+from .palette import BACKGROUND
 from .photo import open_photo
 from .photo_input import Given, PhotoInput, sent
-from .segmentation import BACKGROUND
 from .segmenter import STRIDES, Segmenter
 
 TITLE = "Segment a photo"
@@ -190,7 +190,6 @@ def _answer_strides(segmenter: Segmenter, value: Any) -> dict[str, Any]:
     try:
         photo = sent("The photo", value["photo"]["path"]).open()
         others = [stride for stride in STRIDES if stride != segmenter.stride]
-        found = {stride: segmenter(photo, stride) for stride in others}
-        return viewer.strides(value["run"], found)
+        return viewer.strides(value["run"], segmenter.at_strides(photo, others))
     except (InputError, LookupError, TypeError) as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -8,6 +8,7 @@ import colorsys
 from collections.abc import Sequence
 
 Color = tuple[int, int, int]
+BACKGROUND = "background"  # the class that is not painted and comes last in legends
 
 
 def hex_code(color: Color) -> str:
@@ -137,7 +138,7 @@ def safe_colors(classes: Sequence[str]) -> list[Color] | None:
     Args:
         classes: Names in label order. ``background`` is black and does not count.
     """
-    painted = [name for name in classes if name != "background"]
+    painted = [name for name in classes if name != BACKGROUND]
     if len(painted) > len(_COLOR_BLIND_SAFE):
         return None
     colors = dict(zip(painted, _COLOR_BLIND_SAFE, strict=False))

@@ -7,7 +7,6 @@ counts as 0 in the mean, which is over all classes of the data set.
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from .datasets import DATASETS, SegmentationDataset
 from .errors import InputError
+from .evaluation import EachPhoto
 from .metrics import ConfusionMatrix
 from .pairs import read_mask
 from .segmentation import Segmentation
@@ -25,9 +25,7 @@ from .segmentation import Segmentation
 NO_CLASS = ""  # what a predicted value that is no class counts as: always wrong
 
 
-def saver(
-    dataset: SegmentationDataset, root: Path, folder: Path
-) -> Callable[[int, Segmentation, np.ndarray], None]:
+def saver(dataset: SegmentationDataset, root: Path, folder: Path) -> EachPhoto:
     """Prepare a folder for the predictions on a split.
 
     Args:

@@ -10,8 +10,9 @@ and the same for every engine.
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -69,9 +70,7 @@ class Segmenter:
         self._engine = engine
 
     @classmethod
-    def load(
-        cls, source: str | Path, engine: str = "auto", device: str | None = None
-    ) -> "Segmenter":
+    def load(cls, source: str | Path, engine: str = "auto", device: str | None = None) -> Self:
         """Load a checkpoint.
 
         Args:
@@ -91,7 +90,7 @@ class Segmenter:
         return cls(runs, str(source), metrics)
 
     @classmethod
-    def of(cls, model: "FCN", source: str) -> "Segmenter":
+    def of(cls, model: "FCN", source: str) -> Self:
         """Wrap a live network, on the device that it is on.
 
         Every call leaves it in evaluation mode: a trainer calls ``model.train()`` to go on.
@@ -111,33 +110,57 @@ class Segmenter:
         Raises:
             InputError: If the stride is none of the three, or the weights give no finite scores.
         """
-        start = time.perf_counter()
-        scores = self.scores(photo, stride)
-        labels, confidence = decide(scores / self.temperature, photo.size)
-        seconds = time.perf_counter() - start
-        return Segmentation(
-            labels, confidence, self.classes, self.palette, self.source, seconds=seconds
-        )
+        stride = self.stride if stride is None else stride
+        return self.at_strides(photo, (stride,))[stride]
 
-    def scores(self, photo: Image.Image, stride: int | None = None) -> np.ndarray:
-        """Score a photo at the size that the network sees it at.
+    def at_strides(self, photo: Image.Image, strides: Sequence[int]) -> dict[int, Segmentation]:
+        """Segment a photo at several strides, in one run of the network.
 
         Args:
             photo: RGB, as ``open_photo`` gives it.
-            stride: 8, 16 or 32: the finest map that is fused in; the checkpoint's own if None.
+            strides: Some of 8, 16 and 32.
+
+        Returns:
+            As calling it does, by stride; ``seconds`` are those of all.
+
+        Raises:
+            InputError: As calling it does.
+        """
+        start = time.perf_counter()
+        decided = {
+            stride: decide(scores / self.temperature, photo.size)
+            for stride, scores in self._scores(photo, strides).items()
+        }
+        seconds = time.perf_counter() - start
+        return {
+            stride: Segmentation(
+                labels, confidence, self.classes, self.palette, self.source, seconds
+            )
+            for stride, (labels, confidence) in decided.items()
+        }
+
+    def scores(self, photo: Image.Image) -> np.ndarray:
+        """Score a photo at the size and the stride that the network sees it at.
+
+        Args:
+            photo: RGB, as ``open_photo`` gives it.
 
         Returns:
             Logits (num_classes, h, w) float32, not yet divided by the temperature.
 
         Raises:
-            InputError: If the stride is none of the three, or the weights give no finite scores.
+            InputError: If the weights give no finite scores.
         """
-        if stride is not None and stride not in STRIDES:
-            raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
+        return self._scores(photo, (self.stride,))[self.stride]
+
+    def _scores(self, photo: Image.Image, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        for stride in strides:
+            if stride not in STRIDES:
+                raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
         size = network_size(photo.size, self.inference_size)
         small = photo.resize(size, Image.Resampling.BILINEAR)
-        scores = self._engine.scores(np.array(small), stride)
-        if not np.isfinite(scores).all():
+        scores = self._engine.scores(np.array(small), strides)
+        if not all(np.isfinite(one).all() for one in scores.values()):
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
         return scores
 

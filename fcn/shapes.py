@@ -11,7 +11,7 @@ import colorsys
 import numpy as np
 from PIL import Image
 
-from .palette import Color, distinct
+from .palette import BACKGROUND, Color, distinct
 
 # name: (number of sides, their distance from the centre at radius 1, usual hue)
 _FORMS = {
@@ -21,7 +21,7 @@ _FORMS = {
 }
 _DISGUISED = 0.1  # share of the shapes that wear any hue
 SHAPES: dict[str, Color] = {
-    "background": (0, 0, 0),
+    BACKGROUND: (0, 0, 0),
     **dict(zip(_FORMS, distinct(len(_FORMS)), strict=True)),
 }
 

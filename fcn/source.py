@@ -15,11 +15,10 @@ from PIL import Image
 from .errors import InputError
 from .metrics import IGNORE_INDEX
 from .pairs import Files, read_pair
-from .palette import Color
+from .palette import BACKGROUND, Color
 
 INVALID = 254  # what the tables give for a stored value that means no class
-BACKGROUND = "background"
-OTHERS = ("background", "ignore")
+OTHERS = (BACKGROUND, "ignore")
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

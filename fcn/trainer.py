@@ -13,7 +13,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ from .check import check_dataset
 from .config import TrainConfig
 from .datasets import DATASETS, SegmentationDataset, open_dataset
 from .errors import InputError
-from .evaluation import EachPhoto, check_classes, describe, evaluate
-from .fitting import find_doubt, fit, score_strides
+from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_strides
+from .fitting import describe_fitted, find_doubt, fit, supervised_strides
 from .learning import Objective, build_model, build_optimizer, weigh_classes
 from .metrics import ConfusionMatrix
 from .model import FCN
@@ -244,29 +244,29 @@ class Trainer:
             self.model.head.calibrate(self.model.features(images))
 
     def score(
-        self, segmenter: Segmenter, stride: int | None = None, each: EachPhoto | None = None
-    ) -> tuple[ConfusionMatrix, list[float]]:
+        self, segmenter: Segmenter, strides: Sequence[int], each: EachPhoto | None = None
+    ) -> dict[int, Scored]:
         """Score the val split; each picture in one of the processes.
 
         Returns:
-            The matrix of all processes, and the mean confidences of the pictures of this one.
+            By stride the matrix of all processes, and the mean confidences of the pictures of
+            this one.
         """
         accelerator = self.accelerator
         mine = range(accelerator.process_index, len(self.val_set), accelerator.num_processes)
         progress = accelerator.is_main_process
-        matrix, confidences = evaluate(
-            segmenter, self.val_set, stride, progress=progress, indices=mine, each=each
-        )
-        counts = torch.from_numpy(matrix.counts).to(accelerator.device)
-        matrix.counts = accelerator.reduce(counts).cpu().numpy()
-        return matrix, confidences
+        scored = evaluate_strides(segmenter, self.val_set, strides, progress, mine, each)
+        for matrix, _ in scored.values():
+            counts = torch.from_numpy(matrix.counts).to(accelerator.device)
+            matrix.counts = accelerator.reduce(counts).cpu().numpy()
+        return scored
 
     def validate(self) -> float:
         """Score the val split with the weights as they are saved; publish them if they are best."""
         progress, is_main = self.progress, self.accelerator.is_main_process
         served = saving.rounded(self.model)
         segmenter = Segmenter.of(served, str(self.run))
-        matrix, confidences = self.score(segmenter)
+        matrix, confidences = self.score(segmenter, (served.stride,))[served.stride]
         scores = {"mean_iou": matrix.mean_iou, "pixel_accuracy": matrix.pixel_accuracy}
         progress.history.append({"step": progress.step, **scores})
         if matrix.mean_iou > progress.best:
@@ -306,15 +306,13 @@ class Trainer:
             own.update(labels, found.labels)
             ranking.append((own.mean_iou, index))
 
-        def score(stride: int) -> tuple[ConfusionMatrix, list[float]]:
-            ranking.clear()
-            return self.score(segmenter, stride, rank)
-
-        metrics, served.doubt_below = score_strides(segmenter, self.val_set, fitted, score)
+        scored = self.score(segmenter, supervised_strides(segmenter), rank)
+        metrics, served.doubt_below = describe_fitted(segmenter, self.val_set, fitted, scored)
         if self.accelerator.is_main_process:
             self.publish("best", served, metrics)
-            told = checkpoint.resolve(self.run), self.album, segmenter, self.val_set
-            report.write_run_report(self.config, *told, sorted(ranking))
+            folder = checkpoint.resolve(self.run)
+            shown = self.album, segmenter, self.val_set, sorted(ranking)
+            report.write_run_report(self.config, folder, *shown)
 
     def best_weights(self) -> FCN:
         """The network of the best checkpoint, which only the main process can read."""

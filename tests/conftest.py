@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from fakehub import FakeHub
 
 from fcn import checkpoint, saving
 from fcn.model import FCN
@@ -47,6 +48,7 @@ def build_tiny(classes: list[str], **arguments: object) -> FCN:
     """A network with random weights that answers with every one of its classes."""
     torch.manual_seed(0)
     palette = [list(color) for color in distinct(len(classes))]
+    # Tests give any of FCN's arguments, of many types.
     model = FCN(classes, palette, width=8, **{"inference_size": 96, **arguments})  # type: ignore[arg-type]
     for layer in (model.head.score_fr, model.head.score_pool4, model.head.score_pool3):
         torch.nn.init.normal_(layer.weight)
@@ -69,6 +71,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_weights(real_data: Path) -> Path:
     """ImageNet's VGG16 convolutions, beside the real data."""
     return real_data.parent / "weights" / "vgg16_features.safetensors"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[FakeHub]:
+    """A Hub on this machine, which must not have met a request that it does not know."""
+    with FakeHub() as hub:
+        yield hub
+    assert hub.errors == []
 
 
 @pytest.fixture(scope="session")

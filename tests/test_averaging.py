@@ -5,6 +5,7 @@ import pytest
 from conftest import CLASSES, build_tiny
 
 from fcn.averaging import AveragedEngine
+from fcn.decision import softmax
 from fcn.engines import TorchEngine
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
@@ -15,27 +16,22 @@ def engine() -> TorchEngine:
     return TorchEngine(build_tiny(CLASSES))
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(0))
-    return powers / powers.sum(0)
-
-
 def test_one_scale_without_mirror_changes_nothing(engine: TorchEngine) -> None:
     averaged = AveragedEngine(engine, [1.0], flip=False)
-    probabilities = np.exp(averaged.scores(IMAGE, 8))
-    assert probabilities == pytest.approx(softmax(engine.scores(IMAGE, 8)), abs=1e-5)
+    probabilities = np.exp(averaged.scores(IMAGE, [8])[8])
+    assert probabilities == pytest.approx(softmax(engine.scores(IMAGE, [8])[8], 0), abs=1e-5)
 
 
 def test_the_mirror_image_gives_the_mirrored_answer(engine: TorchEngine) -> None:
     averaged = AveragedEngine(engine, [0.75, 1.0, 1.5], flip=True)
-    one = averaged.scores(IMAGE, 8)
-    other = averaged.scores(np.ascontiguousarray(IMAGE[:, ::-1]), 8)[..., ::-1]
+    one = averaged.scores(IMAGE, [8])[8]
+    other = averaged.scores(np.ascontiguousarray(IMAGE[:, ::-1]), [8])[8][..., ::-1]
     assert one == pytest.approx(other, abs=1e-3)
 
 
 def test_probabilities_are_averaged(engine: TorchEngine) -> None:
-    mirrored = engine.scores(np.ascontiguousarray(IMAGE[:, ::-1]), 8)[..., ::-1]
-    expected = (softmax(engine.scores(IMAGE, 8)) + softmax(mirrored)) / 2
-    probabilities = np.exp(AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, 8))
+    mirrored = engine.scores(np.ascontiguousarray(IMAGE[:, ::-1]), [8])[8][..., ::-1]
+    expected = (softmax(engine.scores(IMAGE, [8])[8], 0) + softmax(mirrored, 0)) / 2
+    probabilities = np.exp(AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, [8])[8])
     assert probabilities == pytest.approx(expected, abs=1e-5)
     assert probabilities.sum(0) == pytest.approx(np.ones((64, 96)), abs=1e-4)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from fcn.__main__ import COMMANDS, main
-from fcn.commands.segment import choose_stems
 from fcn.datasets import open_dataset
+from fcn.segmentation import choose_stems
 
 
 @pytest.fixture

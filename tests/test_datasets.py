@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from layouts import LAYOUTS, write_mask, write_pair
 from PIL import Image
 
-from fcn.datasets import DATASETS, OTHERS, keep_classes, open_dataset
+from fcn.datasets import DATASETS, open_dataset
 from fcn.errors import InputError
 from fcn.palette import CAMVID, VOC
 from fcn.shapes import SHAPES, draw_scene
+from fcn.source import OTHERS, keep_classes
 
 # Stored values of the first and the last class, of what is ignored, and of what is no class.
 STORED = {

@@ -11,13 +11,14 @@ from fcn import checkpoint, saving
 from fcn.__main__ import main
 from fcn.config import TrainConfig
 from fcn.datasets import open_dataset
-from fcn.fitting import calibration_error, find_doubt, fit, fit_temperature, softmax
+from fcn.decision import softmax
+from fcn.fitting import calibration_error, find_doubt, fit, fit_temperature
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(size=(20_000, 5)).astype(np.float32) * 2
-LABELS = np.array([GENERATOR.choice(5, p=p) for p in softmax(LOGITS.astype(np.float64))])
+LABELS = np.array([GENERATOR.choice(5, p=p) for p in softmax(LOGITS.astype(np.float64), 1)])
 
 
 @pytest.mark.parametrize("factor", [0.25, 1.0, 3.0])
@@ -41,6 +42,7 @@ def test_no_pixel_leaves_confidences_as_they_are() -> None:
 
 def test_one_photo_in_a_hundred_is_doubtful() -> None:
     assert find_doubt(list(np.linspace(0, 1, 101))) == pytest.approx(0.01)
+    assert find_doubt([]) == 0  # of a process without photos
 
 
 def test_what_is_fitted_is_set_and_reported() -> None:

@@ -32,13 +32,6 @@ HOSTILE = "<img src=x onerror=alert(1)> ${1+1}"
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
-    assert hub.errors == []
-
-
-@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
@@ -198,13 +191,17 @@ def test_no_half_checkpoint_is_pushed(hub: FakeHub, client: HubClient, folder: P
 
 
 SILENT = "Nothing came from the Hub for 0.5 s"
-# Where a push can break, and what is said then.
-PUSH_FAULTS = {
+# What the Hub may say to a push and to a pull alike.
+REFUSALS = {
     "401": (Fault("status", 401), r"does not accept the token for me/x \(401\)"),
     "403": (Fault("status", 403), r"forbids this for me/x \(403\)"),
     "404": (Fault("status", 404), r"me/x is not on the Hub \(404\)"),
-    "400": (Fault("status", 400), r"refused me/x \(400\)"),
     "429": (Fault("status", 429), r"asks to wait for 1800 s \(429\)"),
+}
+# Where a push can break, and what is said then.
+PUSH_FAULTS = {
+    **REFUSALS,
+    "400": (Fault("status", 400), r"refused me/x \(400\)"),
     "429 for long": (Fault("status", 429, "preupload"), SILENT),
     "500": (Fault("status", 500), r"out of order \(500\): try again later"),
     "500 at the end": (Fault("status", 500, "commit"), r"out of order \(500\)"),
@@ -291,10 +288,7 @@ def test_a_name_means_the_newest_commit_and_a_revision_that_one(
 
 
 PULL_FAULTS = {
-    "401": (Fault("status", 401), r"does not accept the token for me/x \(401\)"),
-    "403": (Fault("status", 403), r"forbids this for me/x \(403\)"),
-    "404": (Fault("status", 404), r"me/x is not on the Hub \(404\)"),
-    "429": (Fault("status", 429), r"asks to wait for 1800 s \(429\)"),
+    **REFUSALS,
     "429 for a file": (Fault("status", 429, "resolve"), SILENT),
     "500": (Fault("status", 500), r"out of order \(500\)"),
     "500 for a file": (Fault("status", 500, "resolve"), SILENT),

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from fcn import answer, endpoint, page
+from fcn.palette import BACKGROUND
 from fcn.photo_input import Given
-from fcn.segmentation import BACKGROUND, Segmentation
+from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
 

@@ -24,13 +24,6 @@ TINY = (
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        yield hub
-    assert hub.errors == []
-
-
-@pytest.fixture(scope="module")
 def variables(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process that talks to the Hub, with a token."""
     return environment(hub.url, tmp_path_factory.mktemp("home"), TOKEN)

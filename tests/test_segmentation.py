@@ -12,8 +12,8 @@ from PIL import Image
 
 from fcn import segmentation
 from fcn.errors import InputError
-from fcn.palette import distinct
-from fcn.segmentation import BACKGROUND, Segmentation, strips
+from fcn.palette import BACKGROUND, distinct
+from fcn.segmentation import Segmentation, strips
 
 CLASSES = ("cat", BACKGROUND, "dog", "cow")
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,11 @@ class FixedEngine:
         self.coarse = np.random.default_rng(0).normal(0, 3, (num_classes, 5, 6))
         self.seen: list[tuple[int, ...]] = []
 
-    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
         self.seen.append(image.shape)
         rows = np.arange(image.shape[0]) * 5 // image.shape[0]
         columns = np.arange(image.shape[1]) * 6 // image.shape[1]
-        return self.coarse[:, rows][:, :, columns].astype(np.float32)
+        return dict.fromkeys(strides, self.coarse[:, rows][:, :, columns].astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_scores_are_those_before_the_temperature(photo: Image.Image):
     engine = FixedEngine(temperature=3.0)
     scores = Segmenter(engine, "").scores(photo)
     assert scores.shape == (4, *engine.seen[0][:2])
-    np.testing.assert_array_equal(scores, engine.scores(np.empty(engine.seen[0]), None))
+    np.testing.assert_array_equal(scores, engine.scores(np.empty(engine.seen[0]), [8])[8])
 
 
 def test_strides_differ_and_the_default_is_the_checkpoints(segmenter: Segmenter, photo):
@@ -180,3 +181,20 @@ def test_nothing_outside_the_engine_needs_torch(root: Path):
     """A server with another engine must not pay for torch's memory."""
     code = "import sys, fcn.segmenter, fcn.photo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_strides_together_are_those_apart_from_one_run(photo: Image.Image):
+    engine = FixedEngine()
+    segmenter = Segmenter(engine, "")
+    together = segmenter.at_strides(photo, STRIDES)
+    assert len(engine.seen) == 1
+    assert list(together) == list(STRIDES)
+    for stride, found in together.items():
+        np.testing.assert_array_equal(found.labels, segmenter(photo, stride).labels)
+
+
+def test_a_network_answers_all_strides_as_it_answers_each(segmenter, photo):
+    together = segmenter.at_strides(photo, STRIDES)
+    assert len({found.labels.tobytes() for found in together.values()}) == len(STRIDES)
+    for stride, found in together.items():
+        np.testing.assert_array_equal(found.labels, segmenter(photo, stride).labels)

@@ -60,6 +60,7 @@ def test_ignored_pixels_have_no_gradient() -> None:
         def forward_all(self, *arguments: Any) -> dict[int, torch.Tensor]:
             return {8: logits}
 
+    # All that is asked of a network is forward_all.
     Objective(Fixed(), 8, torch.ones(2))(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]
     assert not logits.grad[:, :, 2:4].any()
     assert logits.grad[:, :, :2].all()

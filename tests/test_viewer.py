@@ -8,8 +8,8 @@ from PIL import Image
 
 from fcn import viewer
 from fcn.gallery import build_gallery
-from fcn.palette import hex_code, safe_colors
-from fcn.segmentation import BACKGROUND, Segmentation
+from fcn.palette import BACKGROUND, hex_code, safe_colors
+from fcn.segmentation import Segmentation
 
 LABELS = np.array([[0, 0, 0], [1, 2, 2]], np.uint8)
 CONFIDENCE = np.array([[0.0, 0.5, 1.0], [0.25, 0.1, 0.999]], np.float32)

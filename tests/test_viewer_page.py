@@ -18,7 +18,8 @@ from visiting import (
 )
 
 from fcn.answer import DOUBT
-from fcn.segmentation import BACKGROUND, Segmentation
+from fcn.palette import BACKGROUND
+from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
 RAMP = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])

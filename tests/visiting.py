@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,8 +19,8 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from fcn.page import build_page, launch_options
-from fcn.palette import Color, safe_colors
-from fcn.segmentation import BACKGROUND, Segmentation
+from fcn.palette import BACKGROUND, Color, safe_colors
+from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
 HOSTILE = "<img src=x onerror=alert(1)> ${1+1}"
@@ -44,10 +44,13 @@ class ByColor:
         "doubt_below": 0.0,
     }
 
-    def scores(self, image: np.ndarray, stride: int | None) -> np.ndarray:
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        return {stride: self.score(image, stride) for stride in strides}
+
+    def score(self, image: np.ndarray, stride: int) -> np.ndarray:
         height, width = image.shape[:2]
-        if (stride or 8) > 8:
-            step = (stride or 8) // 2
+        if stride > 8:
+            step = stride // 2
             image = np.repeat(np.repeat(image[::step, ::step], step, 0), step, 1)[:height, :width]
         colors = np.array(self.config["palette"], np.float32)[:, None, None]  # (C, 1, 1, 3)
         return -((image - colors) ** 2).sum(-1) / 5000

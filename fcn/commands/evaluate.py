@@ -9,8 +9,8 @@ from pathlib import Path
 from ..averaging import average
 from ..datasets import DATASETS, SegmentationDataset, open_dataset
 from ..evaluation import describe, evaluate
+from ..palette import BACKGROUND
 from ..protocols import saver
-from ..segmentation import BACKGROUND
 from ..segmenter import Segmenter
 from .flags import add_data_flags, add_engine_flags, count
 

@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from ..checkpoint import WEIGHTS_NAME, read_json, resolve
 from ..datasets import DATASETS, open_dataset
 from ..errors import InputError
-from .flags import count
+from ..source import OTHERS
+from .flags import add_folder_flag, count
 
 HELP = "quantise a checkpoint for fast answers on a CPU"
 TEXT = """\
@@ -28,13 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", choices=DATASETS, help="which data set (default: the one it was trained on)"
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder that holds the data set (default: data)",
-    )
+    add_folder_flag(parser)
     parser.add_argument(
         "--images", type=count, default=32, metavar="N", help="to calibrate on (default: 32)"
     )
@@ -53,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     segmenter = Segmenter.load(folder, "torch")
     if name != trained.get("dataset"):
         trained = {"classes": segmenter.classes}
-    kept = trained.get("classes", ()), trained.get("others", "background")
+    kept = trained.get("classes", ()), trained.get("others", OTHERS[0])
     train_set, val_set = (
         open_dataset(name, args.data, trained.get(key) or default, *kept)
         for key, default in (("split", DATASETS[name].train), ("val_split", DATASETS[name].val))

@@ -2,15 +2,15 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from ..checkpoint import CONFIG_NAME, read_json, resolve, write_json
 from ..datasets import open_dataset
 from ..errors import InputError
-from ..evaluation import evaluate
-from ..fitting import fit, score_strides
+from ..evaluation import evaluate_strides
+from ..fitting import describe_fitted, fit, supervised_strides
 from ..report import write_report
 from ..segmenter import Segmenter
+from .flags import add_folder_flag
 
 HELP = "choose inference size and temperature on val"
 TEXT = """\
@@ -28,13 +28,7 @@ examples:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define the command's flags."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder that holds the data set it was trained on (default: data)",
-    )
+    add_folder_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
     val_set = open_dataset(options["dataset"], args.data, metrics["split"], *kept)
     segmenter = Segmenter.load(folder, "torch")
     fitted = fit(segmenter, val_set)
-    metrics, doubt_below = score_strides(
-        segmenter, val_set, fitted, lambda stride: evaluate(segmenter, val_set, stride)
-    )
+    scored = evaluate_strides(segmenter, val_set, supervised_strides(segmenter))
+    metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     config |= {
         "inference_size": fitted.inference_size,
         "temperature": fitted.temperature,

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from ..datasets import DATASETS, OTHERS
+from ..datasets import DATASETS
 from ..segmenter import ENGINES, STRIDES
+from ..source import OTHERS
 
 
 def fraction(text: str) -> float:
@@ -36,9 +37,8 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="as torch names it: cpu, cuda, mps (default: the best)")
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose a data set."""
-    parser.add_argument("--dataset", required=True, choices=DATASETS, help="which data set")
+def add_folder_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that tells where data sets lie."""
     parser.add_argument(
         "--data",
         type=Path,
@@ -46,6 +46,12 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/ (default: data)",
     )
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose a data set."""
+    parser.add_argument("--dataset", required=True, choices=DATASETS, help="which data set")
+    add_folder_flag(parser)
     parser.add_argument(
         "--classes", nargs="+", default=[], metavar="NAME", help="keep only these classes"
     )

@@ -1,16 +1,14 @@
 """``python -m fcn segment``: photos into named, coloured segments."""
 
 import argparse
-import itertools
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..errors import InputError
 from ..photo import PhotoError, open_photo, photos_in
-from ..segmentation import ENDINGS
+from ..segmentation import choose_stems
 from ..segmenter import Segmenter
 from .flags import add_engine_flags, fraction
 
@@ -91,27 +89,3 @@ def segment_one(segmenter: Segmenter, path: Path, stem: str, args: argparse.Name
     if result.mean_confidence < segmenter.doubt_below:
         doubt = f"; unsure: its mean confidence is only {result.mean_confidence:.0%}"
     return f"{path}: {shown}{doubt} -> {files[1]}"
-
-
-def choose_stems(photos: Sequence[Path], folder: Path) -> list[str]:
-    """Choose names for the results so that none overwrites another, or a photo.
-
-    Args:
-        photos: The photos, in order.
-        folder: Where the results will be.
-
-    Returns:
-        For each photo its own stem, with a number where that is taken.
-    """
-    # Lower case, because some file systems take A.png and a.png for one file.
-    taken = {photo.name.lower() for photo in photos if photo.resolve().parent == folder.resolve()}
-    stems = []
-    for photo in photos:
-        for number in itertools.count(1):
-            stem = photo.stem if number == 1 else f"{photo.stem}-{number}"
-            names = {f"{stem}{ending}".lower() for ending in ENDINGS}
-            if not names & taken:
-                break
-        taken |= names
-        stems.append(stem)
-    return stems
