@@ -9,7 +9,14 @@ from PIL import Image
 
 from fcn.datasets import SegmentationDataset, open_dataset
 from fcn.errors import InputError
-from fcn.evaluation import PROTOCOL, check_classes, describe, describe_official, evaluate
+from fcn.evaluation import (
+    PROTOCOL,
+    check_classes,
+    describe,
+    describe_official,
+    evaluate,
+    evaluate_strides,
+)
 from fcn.metrics import ConfusionMatrix
 from fcn.palette import SCENE_PARSING
 from fcn.segmenter import Segmenter
@@ -161,3 +168,17 @@ def test_real_photos_are_scored_at_the_labels_size(real_data: Path, tmp_path: Pa
     matrix, _ = evaluate(segmenter, dataset, limit=2, progress=False)
     labels = [dataset.read(index)[1] for index in (0, 1)]
     assert matrix.counts.sum() == sum((one != 255).sum() for one in labels)
+
+
+def test_strides_together_score_as_each_alone(tiny_checkpoint: Path):
+    segmenter, dataset = Segmenter.load(tiny_checkpoint), open_dataset("shapes", "", "val")
+    seen: list[int] = []
+    together = evaluate_strides(
+        segmenter, dataset, (32, 8), False, range(3), lambda index, *_: seen.append(index)
+    )
+    assert seen == [0, 1, 2]
+    for stride, (matrix, confidences) in together.items():
+        alone, alike = evaluate(segmenter, dataset, stride, limit=3, progress=False)
+        assert matrix.counts.tolist() == alone.counts.tolist()
+        assert confidences == alike
+    assert together[32][0].counts.tolist() != together[8][0].counts.tolist()

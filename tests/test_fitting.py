@@ -1,16 +1,19 @@
 """Calibration against numbers known beforehand, and the choice of a size."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from conftest import CLASSES, build_tiny
+from PIL import Image
 
 from fcn import checkpoint, saving
 from fcn.__main__ import main
 from fcn.config import TrainConfig
-from fcn.datasets import open_dataset
+from fcn.datasets import SegmentationDataset, open_dataset
 from fcn.decision import softmax
 from fcn.fitting import calibration_error, find_doubt, fit, fit_temperature
 from fcn.segmenter import Segmenter
@@ -56,7 +59,45 @@ def test_what_is_fitted_is_set_and_reported() -> None:
         fitted.temperature,
     )
     error = fitted.report["calibration_error"]
-    assert 0 <= error["after"] <= error["before"]
+    assert 0 <= error["after"] < error["before"]
+    assert fitted.temperature != 1
+
+
+class Halves(SegmentationDataset):
+    """Plain photos whose labels are right on every other one, and wrong on the rest."""
+
+    def __init__(self) -> None:
+        self.name, self.split, self.size = "folder", "val", 32
+        self.classes = ("sky", "road")
+
+    def __len__(self) -> int:
+        return 8
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        return Image.new("RGB", (32, 32)), np.full((32, 32), index % 2, np.uint8)
+
+
+class Sky:
+    """An engine that is fairly sure to see sky everywhere."""
+
+    name = "sky"
+    config: ClassVar[dict[str, Any]] = {
+        **{"classes": ["sky", "road"], "palette": None, "stride": 8, "inference_size": 32},
+        **{"temperature": 1.0, "doubt_below": 0.0},
+    }
+
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        logits = np.zeros((2, *image.shape[:2]), np.float32)
+        logits[0] = 1
+        return dict.fromkeys(strides, logits)
+
+
+def test_a_temperature_that_does_not_help_elsewhere_is_not_kept() -> None:
+    segmenter = Segmenter(Sky(), "")
+    fitted = fit(segmenter, Halves(), progress=False)
+    assert fitted.temperature == segmenter.temperature == 1
+    error = fitted.report["calibration_error"]
+    assert error["after"] == error["before"] > 0.5
 
 
 def test_a_checkpoint_is_fitted_by_command(
