@@ -120,7 +120,7 @@ def train(config: TrainConfig) -> Path:
             progress.log(loss)
             bar.show(loss)
             is_done = progress.share(config) == 1
-            if album.is_due(progress.step):
+            if is_done or album.is_due(progress.step):
                 trainer.look()
             if is_due or is_done:
                 trainer.validate()

@@ -2,8 +2,8 @@
 
 From blobs to silhouettes: pictures of the training split, of the validation split and of the
 trainer's own choice. The convention: a look is taken at steps 10, 20, 50, 100, 200, 500 and so on,
-early steps being the telling ones; what was seen is kept as label maps in the run's folder, so a
-resumed run goes on with the same album.
+early steps being the telling ones, and at the end; what was seen is kept as label maps in the run's
+folder, so a resumed run goes on with the same album.
 """
 
 from collections.abc import Iterable, Sequence

@@ -58,6 +58,8 @@ def test_shapes_are_learnt_and_then_served(root: Path, tmp_path: Path) -> None:
     assert matrix.mean_iou == pytest.approx(segmenter.metrics["mean_iou"])
     photo, labels = val_set.read(0)
     assert (segmenter(photo).labels == labels).mean() > 0.9
+    kept = (tmp_path / "run" / "album").glob("*-0.png")
+    assert sorted(int(file.stem.split("-")[0]) for file in kept) == [10, 20, 50, 100, 110]
 
 
 def test_shuffled_labels_teach_nothing(root: Path, tmp_path: Path) -> None:

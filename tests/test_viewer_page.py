@@ -290,7 +290,7 @@ def test_failed_strides_leave_the_photo_as_it_is(visit, served, monkeypatch):
     def crash(*given: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Segmenter, "__call__", crash)
+    monkeypatch.setattr(Segmenter, "at_strides", crash)
     visitor.choose("Compare", "32s 16s 8s")
     expect(visitor.status).to_contain_text("could not be computed")
     visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
