@@ -135,4 +135,4 @@ def build_optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:
         chosen = [p for p in model.parameters() if (id(p) in pretrained) == is_old]
         chosen = [p for p in chosen if p.requires_grad]
         groups.append({"params": chosen, "lr": lr, "initial_lr": lr})
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)

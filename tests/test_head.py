@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn.head import REACHES, STRIDES, SkipFusion, Upscore, bilinear_kernel
+from fcn.head import REACHES, STRIDES, SkipFusion, Upscore, bilinear_kernel, multiply_blocks
 from fcn.vgg import Features
 
 CHANNELS, CLASSES = (3, 4, 5), 2
@@ -40,17 +40,21 @@ def test_a_fresh_deconvolution_interpolates_bilinearly(factor: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 8])
-def test_dense_and_grouped_deconvolutions_are_the_same(factor: int) -> None:
-    upscore, scores = Upscore(3, factor), torch.randn(2, 3, 4, 5)
-    torch.nn.init.normal_(upscore.weight)
-    upscore.deconvolve(scores).square().sum().backward()  # dense while training on a CPU
-    dense = upscore.weight.grad
-    upscore.weight.grad = None
-    up = F.conv_transpose2d(scores, upscore.weight, stride=factor, padding=factor // 2, groups=3)
-    up.square().sum().backward()
-    torch.testing.assert_close(dense, upscore.weight.grad, rtol=1e-4, atol=1e-4)
-    with torch.no_grad():
-        torch.testing.assert_close(upscore.deconvolve(scores), up)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blocks_are_the_transposed_convolution(factor: int, dtype: torch.dtype) -> None:
+    scores = torch.randn(2, 3, 4, 5).to(dtype).requires_grad_()
+    weight = torch.randn(3, 1, 2 * factor, 2 * factor, requires_grad=True)
+    weigh = torch.randn(2, 3, 4 * factor, 5 * factor)
+    expected = F.conv_transpose2d(
+        scores.float(), weight, stride=factor, padding=factor // 2, groups=3
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        blocks = multiply_blocks(scores, weight)
+    torch.testing.assert_close(blocks, expected)
+    found, wanted = (
+        torch.autograd.grad((one * weigh).sum(), (scores, weight)) for one in (blocks, expected)
+    )
+    torch.testing.assert_close(found, wanted)
 
 
 def test_a_map_too_small_to_cover_is_refused() -> None:
