@@ -21,7 +21,7 @@ from .evaluation import Scored, describe, evaluate
 from .metrics import IGNORE_INDEX
 from .segmenter import STRIDES, Segmenter
 
-FACTORS = (0.6, 0.75, 1.0, 1.25)  # of the size trained at
+FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
 PHOTOS = 100  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
 BINS = 15
@@ -44,21 +44,24 @@ class Fitted:
     report: dict[str, Any]
 
 
-def fit(segmenter: Segmenter, dataset: SegmentationDataset, progress: bool = True) -> Fitted:
+def fit(
+    segmenter: Segmenter, dataset: SegmentationDataset, size: int, progress: bool = True
+) -> Fitted:
     """Choose the inference size and the temperature of a network; leaves both set in it.
 
     Args:
         segmenter: Whose network it is.
         dataset: The validation split.
+        size: Long side in pixels that photos were scaled to in training.
         progress: Whether to show a bar on stderr.
     """
     photos = spread(len(dataset), PHOTOS)
     scores = {}
-    for size in sorted({round(factor * dataset.size) for factor in FACTORS}):
-        segmenter.inference_size = size
+    for one in sorted({round(factor * size) for factor in FACTORS}):
+        segmenter.inference_size = one
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
-        scores[size] = matrix.mean_iou
-    segmenter.inference_size = max(scores, key=lambda size: scores[size])
+        scores[one] = matrix.mean_iou
+    segmenter.inference_size = max(scores, key=lambda one: scores[one])
     fitted, held_out = (
         sample_logits(segmenter, dataset, chosen) for chosen in (photos[::2], photos[1::2])
     )

@@ -294,7 +294,8 @@ class Trainer:
         """Fit what is fitted on val, score the best weights at every stride, and report."""
         served = self.best_weights()
         segmenter = Segmenter.of(served, str(self.run))
-        fitted = fit(segmenter, self.val_set, self.accelerator.is_main_process)
+        trained_at = self.config.size or self.train_set.size
+        fitted = fit(segmenter, self.val_set, trained_at, self.accelerator.is_main_process)
         # Each process found the same but for rounding; the main one's count.
         chosen = torch.tensor([fitted.inference_size, fitted.temperature])
         size, temperature = broadcast(chosen.to(self.accelerator.device)).tolist()

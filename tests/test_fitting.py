@@ -50,9 +50,9 @@ def test_one_photo_in_a_hundred_is_doubtful() -> None:
 
 def test_what_is_fitted_is_set_and_reported() -> None:
     segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
-    fitted = fit(segmenter, open_dataset("shapes", "", "val"), progress=False)
+    fitted = fit(segmenter, open_dataset("shapes", "", "val"), 80, progress=False)
     by_size = fitted.report["mean_iou_by_size"]
-    assert list(by_size) == ["58", "72", "96", "120"]
+    assert list(by_size) == ["56", "68", "80", "96", "112"]
     assert max(by_size, key=lambda size: by_size[size]) == str(fitted.inference_size)
     assert (segmenter.inference_size, segmenter.temperature) == (
         fitted.inference_size,
@@ -94,7 +94,7 @@ class Sky:
 
 def test_a_temperature_that_does_not_help_elsewhere_is_not_kept() -> None:
     segmenter = Segmenter(Sky(), "")
-    fitted = fit(segmenter, Halves(), progress=False)
+    fitted = fit(segmenter, Halves(), 32, progress=False)
     assert fitted.temperature == segmenter.temperature == 1
     error = fitted.report["calibration_error"]
     assert error["after"] == error["before"] > 0.5

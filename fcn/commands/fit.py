@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     kept = options["classes"], options["others"]
     val_set = open_dataset(options["dataset"], args.data, metrics["split"], *kept)
     segmenter = Segmenter.load(folder, "torch")
-    fitted = fit(segmenter, val_set)
+    fitted = fit(segmenter, val_set, options["size"] or val_set.size)
     scored = evaluate_strides(segmenter, val_set, supervised_strides(segmenter))
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     config |= {
