@@ -21,7 +21,6 @@ GREY = [123, 117, 104]  # ImageNet's mean colour: nothing, once the network has 
 
 
 def derived_seed(*numbers: int) -> int:
-    """A 64-bit seed that depends on every one of the numbers and their order."""
     """Mix numbers into one 64-bit seed: equal for equal numbers, unrelated for others."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
