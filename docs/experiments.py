@@ -22,7 +22,7 @@ from fcn.head import STRIDES
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
 
-STEPS = 300
+STEPS = 200
 BASE = TrainConfig(
     dataset="camvid",
     size=240,
