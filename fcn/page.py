@@ -23,6 +23,7 @@ from .endpoint import add_endpoint
 from .errors import InputError
 from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
+from .model_tab import build_model_tab
 from .palette import BACKGROUND
 from .photo import open_photo
 from .photo_input import Given, PhotoInput, sent
@@ -72,15 +73,19 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
         title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
-        _add_segmenting(networks, note)
+        with gr.Tabs():
+            with gr.Tab("Segment", elem_id="segment"):
+                chooser = _add_segmenting(networks, note)
+            with gr.Tab("Model"):
+                build_model_tab(networks, chooser)
         add_endpoint(networks, **NETWORK)
         page.load(None, js=PASTE)
     page.queue(max_size=32)
     return page
 
 
-def _add_segmenting(networks: Networks, note: str) -> None:
-    """Add what a photo goes into, the viewer, and the events between them."""
+def _add_segmenting(networks: Networks, note: str) -> gr.HTML:
+    """Add what a photo goes into, the viewer, and the events between them; give the chooser."""
     first = next(iter(networks.values()))
     examples = find_examples(first.classes)
     opening = None
@@ -107,6 +112,7 @@ def _add_segmenting(networks: Networks, note: str) -> None:
     photo.change(None, photo, None, js=TELL_PHOTO)
     _add_runs(networks, chooser, photo, shown)
     _add_gallery(networks, chooser, several)
+    return chooser
 
 
 def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.HTML) -> None:

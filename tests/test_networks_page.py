@@ -1,4 +1,4 @@
-"""Several networks on one page: each sees what the visitor shows it."""
+"""Several networks on one page: the chooser, and the tab about the chosen one."""
 
 import re
 import threading
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
+from test_look import serious
 from visiting import (
     HOSTILE,
     Served,
@@ -111,3 +112,28 @@ def test_several_photos_are_seen_by_the_chosen_network(visit_both, colors, tiny)
     visitor.gallery.get_by_role("button", name=re.compile("two")).click()
     visitor.expect_state("done")
     expect_found(visitor, scene(94), colors(scene(94)))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
+    visitor = visit_both(width, scheme)
+    chooser = visitor.page.get_by_role("group", name="Network")
+    expect(chooser).to_contain_text(f"12.5 % mIoU on shapes {HOSTILE}")
+    expect(chooser).to_contain_text("checkpoints/colors")
+    assert serious(visitor) == []
+    assert not any("curves.png" in url for url in visitor.requests)
+    visitor.page.get_by_role("tab", name="Segment").focus()
+    visitor.page.keyboard.press("Tab")
+    visitor.page.keyboard.press("Enter")
+    numbers, pictures = visitor.page.locator("#numbers"), visitor.page.locator("#pictures img")
+    expect(numbers.get_by_role("row", name=f"{HOSTILE} 50.0 %")).to_be_visible()
+    expect(numbers).to_contain_text(f"1,440 steps in ? minutes on {HOSTILE}")
+    expect(numbers.locator("img")).to_have_count(0)
+    expect(pictures).to_have_js_property("naturalWidth", 40)
+    assert serious(visitor) == []
+    assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    visitor.page.get_by_role("tab", name="Segment").click()
+    visitor.choose_network("tiny")
+    visitor.page.get_by_role("tab", name="Model").click()
+    expect(numbers.get_by_role("heading", name="tiny")).to_be_visible()
+    expect(pictures).to_have_count(0)
