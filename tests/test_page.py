@@ -76,6 +76,19 @@ def test_page_works_at_most_1600_pixels(segmenter, tmp_path):
     assert (payload["of"], payload["name"]) == (str(tmp_path / "wide.png"), "wide")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, {}, {"name": "photo"}, {"name": "photo", "photo": {"path": None}}),
+        {"name": "photo", "photo": {"path": __file__}},
+        {"name": "photo", "of": __file__, "photo": {"path": __file__}},
+    ],
+)
+def test_only_photos_that_came_through_the_server_are_seen_again(segmenter, value):
+    with pytest.raises(page.gr.Error):
+        page._answer_again({"tiny": segmenter}, "tiny", value)
+
+
 def test_endpoint_answers_at_the_photos_own_size(segmenter, photo, tmp_path):
     photo.resize((2000, 300)).save(tmp_path / "large.png")
     segment = endpoint.build_endpoint({segmenter.source: segmenter})
