@@ -120,6 +120,8 @@ def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
     chooser = visitor.page.get_by_role("group", name="Network")
     expect(chooser).to_contain_text(f"12.5 % mIoU on shapes {HOSTILE}")
     expect(chooser).to_contain_text("checkpoints/colors")
+    link = visitor.page.locator("#head").get_by_text("Your photo")
+    expect(link).to_be_visible(visible=width == 390)
     assert serious(visitor) == []
     assert not any("curves.png" in url for url in visitor.requests)
     visitor.page.get_by_role("tab", name="Segment").focus()
@@ -129,6 +131,7 @@ def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
     expect(numbers.get_by_role("row", name=f"{HOSTILE} 50.0 %")).to_be_visible()
     expect(numbers).to_contain_text(f"1,440 steps in ? minutes on {HOSTILE}")
     expect(numbers.locator("img")).to_have_count(0)
+    expect(link).to_be_hidden()  # it leads to the other tab
     expect(pictures).to_have_js_property("naturalWidth", 40)
     assert serious(visitor) == []
     assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
