@@ -23,7 +23,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("FCN_MODEL", ""),
         metavar="MODEL",
         help="checkpoint folder, or USER/NAME or USER/NAME@REVISION on the Hub; several with"
-        " spaces between (default: FCN_MODEL, or the first bundled one)",
+        " spaces between (default: FCN_MODEL, or all that are bundled)",
     )
     return parser.parse_args(arguments)
 
@@ -33,28 +33,29 @@ def split(models: str) -> list[str]:
     return [models] if models and Path(models).exists() else models.split()
 
 
-def bundled() -> Path:
-    """Find the checkpoint that comes with the project.
+def bundled() -> list[Path]:
+    """List the checkpoints that come with the project, the one to begin with first.
 
     Raises:
         InputError: If there is none.
     """
     others = sorted(path.name for path in BUNDLED.glob("*/") if path.name not in PREFERRED)
-    for name in (*PREFERRED, *others):
-        if (BUNDLED / name / "config.json").is_file():
-            return BUNDLED / name
-    raise InputError(f"{BUNDLED} holds no checkpoint: give one with --model PATH.")
+    folders = [BUNDLED / name for name in (*PREFERRED, *others)]
+    found = [one for one in folders if (one / "config.json").is_file()]
+    if not found:
+        raise InputError(f"{BUNDLED} holds no checkpoint: give one with --model PATH.")
+    return found
 
 
 def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
     """Load checkpoints, to run on all of the machine's cores.
 
     Args:
-        models: Folders and Hub ids; none for the bundled checkpoint.
+        models: Folders and Hub ids; none for the bundled checkpoints.
 
     Returns:
-        Those that could be had, at least the bundled one, and what is to be said about them: the
-        revision of each that is from the Hub, and why others are not there.
+        Those that could be had, or the bundled ones if none could, and what is to be said about
+        them: the revision of each that is from the Hub, and why others are not there.
 
     Raises:
         InputError: If a name is neither a checkpoint folder nor a Hub id, or nothing is bundled.
@@ -74,7 +75,7 @@ def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
         print(note, file=sys.stderr)
         notes.append(note)
     if not segmenters:
-        segmenters.append(Segmenter.load(os.path.relpath(bundled())))
+        segmenters = [Segmenter.load(os.path.relpath(one)) for one in bundled()]
         notes += ["These are bundled weights."] if models else []
     if any(one.engine == "torch" for one in segmenters):
         import torch
@@ -97,7 +98,7 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
         segmenter = Segmenter.load(pulled.folder)
     except InputError as error:
         raise InputError(str(error).replace(str(pulled.folder), pulled.source)) from error
-    segmenter.source = pulled.source
+    segmenter.source, segmenter.revision = pulled.source, pulled.revision
     return segmenter, f"{pulled.repo_id}, revision {pulled.revision[:8]}. {pulled.note}".strip()
 
 
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; a mistake in what was given ends in one sentence."""
     try:
         segmenters, note = load(split(parse(arguments).model))
-        build_page(segmenters[0], note).launch(**launch_options())
+        build_page(segmenters, note).launch(**launch_options())
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

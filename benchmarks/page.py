@@ -104,11 +104,11 @@ def opened(blocks: gr.Blocks) -> Iterator[tuple[Page, int]]:
 
 def build_bare() -> gr.Blocks:
     """A page of the same components as ours, with nothing in them."""
-    with gr.Blocks(analytics_enabled=False) as page, gr.Row(), gr.Column():
+    with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Segment"), gr.Row(), gr.Column():
         photo = PhotoInput()
-        for _ in range(5):
+        for _ in range(8):
             gr.HTML("")
-        gr.Button().click(print, [photo, gr.Number()], [gr.File(), gr.JSON()])
+        gr.Button().click(print, [photo, gr.Number(), gr.Dropdown()], [gr.File(), gr.JSON()])
     return page
 
 
@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     with opened(build_bare()) as (_, gradio_bytes):
         pass
     timed = Timed.load(args.model, args.engine)
-    with opened(build_page(timed)) as (page, bytes_):
+    with opened(build_page([timed])) as (page, bytes_):
         whole, alone = upload(page, timed, args.uploads)
         slid, hovered = (page.evaluate(one, args.repeats + 10)[10:] for one in (SLIDE, HOVER))
     times = [a / b for a, b in zip(whole, alone, strict=True)]

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .config import TrainConfig
+from .scores import PICTURES, TITLES, percent
 
 CARD = """---
 {{ card_data }}
@@ -66,12 +67,6 @@ judge of people and not for use where an error does harm.
 - Code and these weights: Apache-2.0, as far as the terms of the sources allow: for research.
 """
 
-TITLES = {
-    "mean_iou": "mean IoU",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
-    "fw_iou": "frequency weighted IoU",
-}
 SOURCES = {
     "backbone": "VGG, Simonyan and Zisserman 2014, trained on ImageNet; CC BY 4.0.",
     "camvid": "CamVid, Brostow et al. 2008/2009, in the split of SegNet; research use.",
@@ -83,17 +78,6 @@ SOURCES = {
     "shapes": "Scenes drawn by this project.",
     "folder": "The trainer's own photos.",
 }
-PICTURES = {
-    "progress.png": "The same photos as the network learned",
-    "curves.png": "Loss and validation scores over the steps",
-    "per_class_iou.png": "IoU of each class",
-    "confusion.png": "What each class's pixels were called",
-}
-
-
-def percent(score: float | None) -> str:
-    """A fraction as per cent; a dash for what is not known."""
-    return "-" if score is None else f"{100 * score:.1f} %"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

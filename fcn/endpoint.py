@@ -7,25 +7,27 @@ import gradio as gr
 from gradio.processing_utils import save_pil_to_cache
 from gradio.utils import get_upload_folder
 
+from .chooser import Networks, pick
 from .errors import InputError
 from .photo_input import Given, PhotoInput
-from .segmenter import Segmenter
 
 
-def add_endpoint(segmenter: Segmenter, **limits: Any) -> None:
+def add_endpoint(networks: Networks, **limits: Any) -> None:
     """Add ``/segment`` to the page that is being built: its components are never drawn.
 
     Args:
-        segmenter: What segments.
+        networks: What segments, by source.
         limits: Gradio's limits of concurrency.
     """
+    first = next(iter(networks.values()))
     with gr.Column(visible=False):
         gr.Button().click(
-            build_endpoint(segmenter),
+            build_endpoint(networks),
             [
                 PhotoInput(label="Photo"),
                 gr.Number(0.6, label="Opacity of the overlay", minimum=0, maximum=1),
-                gr.Number(segmenter.stride, label="Stride: 8, 16 or 32", precision=0),
+                gr.Number(first.stride, label="Stride: 8, 16 or 32", precision=0),
+                gr.Dropdown(list(networks), value=first.source, label="Network"),
             ],
             [gr.File(label="Labels"), gr.File(label="Overlay"), gr.JSON(label="Summary")],
             api_name="segment",
@@ -33,11 +35,12 @@ def add_endpoint(segmenter: Segmenter, **limits: Any) -> None:
         )
 
 
-def build_endpoint(segmenter: Segmenter) -> Callable[..., tuple[str, str, dict[str, Any]]]:
+def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str, Any]]]:
     """The function behind ``/segment``."""
+    first = next(iter(networks))
 
     def segment(
-        photo: Given, opacity: float = 0.6, stride: int = 8
+        photo: Given, opacity: float = 0.6, stride: int = 8, network: str = first
     ) -> tuple[str, str, dict[str, Any]]:
         """Segment a photo at its own size.
 
@@ -45,6 +48,7 @@ def build_endpoint(segmenter: Segmenter) -> Callable[..., tuple[str, str, dict[s
             photo: A picture of any common kind, of at most 20 MB and 40 megapixels.
             opacity: How much the colours cover the photo in the overlay, from 0 to 1.
             stride: The finest score map that is used: 32, 16 or 8 pixels a score.
+            network: Where its weights came from, for a page that offers several.
 
         Returns:
             A palette PNG of class ids; an overlay PNG; and a JSON summary: every class that occurs
@@ -53,7 +57,7 @@ def build_endpoint(segmenter: Segmenter) -> Callable[..., tuple[str, str, dict[s
         """
         try:
             image = photo.open()
-            found = segmenter(image, stride)
+            found = pick(networks, network)(image, stride)
             pictures = (found.palette_png(), "labels"), (found.overlay(image, opacity), "overlay")
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -1,11 +1,12 @@
 """The page: a photo goes in at the left, the live overlay shows it in segments at the right.
 
-The convention: one run per photo. Whatever way a photo came (file, drag, clipboard, webcam,
-example), the input fires ``change``, at times twice; the viewer is told, and asks for one run.
-Programs use ``/segment`` instead, which gives files at the photo's own size.
+The convention: one run per photo and network. Whatever way a photo came (file, drag, clipboard,
+webcam, example), the input fires ``change``, at times twice; the viewer is told, and asks for one
+run. It is told of another network too, and asks again for the photo that it shows. Programs use
+``/segment`` instead, which gives files at the photo's own size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from starlette.types import Receive, Scope, Send
 
 from . import viewer
 from .answer import LONGEST_SIDE, listed, segment_for_page
+from .chooser import Networks, build_chooser, pick
 from .endpoint import add_endpoint
 from .errors import InputError
 from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
+from .model_tab import build_model_tab
 from .palette import BACKGROUND
 from .photo import open_photo
 from .photo_input import Given, PhotoInput, sent
+from .scores import score_line
 from .segmenter import STRIDES, Segmenter
 
 TITLE = "Segment a photo"
@@ -52,39 +56,46 @@ PASTE = """() => document.addEventListener('paste', ({ clipboardData }) => {
 })"""
 
 
-def build_page(segmenter: Segmenter, note: str = "") -> gr.Blocks:
-    """Build the page and its API around a network.
+def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
+    """Build the page and its API around some networks.
 
-    The first photo is segmented here: it warms the network up, and the page opens with it.
+    The first photo is segmented here: it warms the first network up, and the page opens with it.
 
     Args:
-        segmenter: The network.
-        note: What is to be said about its weights, besides their name.
+        segmenters: The networks to choose from, the one to begin with first.
+        note: What is to be said about their weights, besides their names.
 
     Raises:
-        InputError: If the network cannot segment anything, as its weights are damaged.
+        InputError: If the first cannot segment anything, as its weights are damaged.
     """
+    networks = {one.source: one for one in segmenters}
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
-        _add_segmenting(segmenter, note, page)
-        add_endpoint(segmenter, **NETWORK)
+        with gr.Tabs():
+            with gr.Tab("Segment", elem_id="segment"):
+                chooser = _add_segmenting(networks, note)
+            with gr.Tab("Model"):
+                build_model_tab(networks, chooser)
+        add_endpoint(networks, **NETWORK)
+        page.load(None, js=PASTE)
     page.queue(max_size=32)
     return page
 
 
-def _add_segmenting(segmenter: Segmenter, note: str, page: gr.Blocks) -> None:
-    """Add what a photo goes into, the viewer, and the events between them."""
-    examples = find_examples(segmenter.classes)
-    first = examples[0].file if examples else None
+def _add_segmenting(networks: Networks, note: str) -> gr.HTML:
+    """Add what a photo goes into, the viewer, and the events between them; give the chooser."""
+    first = next(iter(networks.values()))
+    examples = find_examples(first.classes)
     opening = None
-    if first:
-        image = open_photo(first, longest=LONGEST_SIDE)
-        opening = segment_for_page(segmenter, image, first.stem)
+    if examples and (file := examples[0].file):
+        opening = segment_for_page(first, open_photo(file, longest=LONGEST_SIDE), file.stem)
     with gr.Row(elem_id="page"):
         with gr.Column(scale=1, min_width=240, elem_id="intake"):
-            gr.HTML(about(segmenter, note), elem_id="about", apply_default_css=False)
+            if words := about(first if len(networks) == 1 else None, note):
+                gr.HTML(words, elem_id="about", apply_default_css=False)
+            chooser = build_chooser(networks)
             photo = PhotoInput(
                 sources=["upload", "clipboard", "webcam"],
                 label="Photo",
@@ -99,30 +110,40 @@ def _add_segmenting(segmenter: Segmenter, note: str, page: gr.Blocks) -> None:
         with gr.Column(scale=4, min_width=320, elem_id="result"):
             shown = viewer.build_viewer(opening)
     photo.change(None, photo, None, js=TELL_PHOTO)
+    _add_runs(networks, chooser, photo, shown)
+    _add_gallery(networks, chooser, several)
+    return chooser
+
+
+def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.HTML) -> None:
+    """Add what the viewer asks for: a new photo, the same again by another network, strides."""
+    latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET, **NETWORK}
     run = shown.segment(
-        lambda given: _answer(segmenter, given),
-        photo,
+        lambda given, source: _answer(networks, source, given),
+        [photo, chooser],
         [shown, photo],
-        trigger_mode="always_last",
-        **QUIET,
-        **NETWORK,
+        **latest,
+    )
+    again = shown.again(
+        lambda value, source: _answer_again(networks, source, value),
+        [shown, chooser],
+        shown,
+        **latest,
     )
     strides = shown.strides(
-        lambda value: _answer_strides(segmenter, value), shown, shown, **QUIET, **NETWORK
+        lambda value: _answer_strides(networks, value), shown, shown, **QUIET, **NETWORK
     )
-    for event in (run, strides):
+    for event in (run, again, strides):
         event.failure(None, js=TELL_FAILURE)
-    shown.cancel(None, cancels=[run])
+    shown.cancel(None, cancels=[run, again])
     shown.forget(lambda: None, None, photo, queue=False, **QUIET)
-    _add_gallery(segmenter, several)
-    page.load(None, js=PASTE)
 
 
-def _add_gallery(segmenter: Segmenter, several: gr.HTML) -> None:
-    def segment_several(given: Any) -> Iterator[dict[str, Any]]:
-        yield from segment_all(segmenter, given)  # Gradio sees that it is a generator
+def _add_gallery(networks: Networks, chooser: gr.HTML, several: gr.HTML) -> None:
+    def segment_several(given: Any, source: Any) -> Iterator[dict[str, Any]]:
+        yield from segment_all(pick(networks, source), given)  # Gradio sees the generator
 
-    run = several.segment(segment_several, several, several, **QUIET, **NETWORK)
+    run = several.segment(segment_several, [several, chooser], several, **QUIET, **NETWORK)
     run.failure(None, js=TELL_GALLERY_FAILURE)
     several.cancel(None, cancels=[run])
 
@@ -155,11 +176,18 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def about(segmenter: Segmenter, note: str = "") -> str:
-    """Say in HTML what the network finds, and which weights it has; all text is escaped."""
-    names = [name for name in segmenter.classes if name != BACKGROUND]
-    lines = [f"<p>Finds {escape(listed(names, 12))}.</p>"]
-    lines.append(f'<p class="quiet">{escape(weights_line(segmenter))}</p>')
+def about(segmenter: Segmenter | None, note: str = "") -> str:
+    """Say in HTML what a network finds, and which weights it has; all text is escaped.
+
+    Args:
+        segmenter: The network; None if a chooser says it of several.
+        note: What else is to be said.
+    """
+    lines = []
+    if segmenter:
+        names = [name for name in segmenter.classes if name != BACKGROUND]
+        lines.append(f"<p>Finds {escape(listed(names, 12))}.</p>")
+        lines.append(f'<p class="quiet">{escape(weights_line(segmenter))}</p>')
     if note:
         lines.append(f'<p class="quiet">{escape(note)}</p>')
     return "".join(lines)
@@ -167,28 +195,36 @@ def about(segmenter: Segmenter, note: str = "") -> str:
 
 def weights_line(segmenter: Segmenter) -> str:
     """Say which weights are in use and how good they are."""
-    line = f"Weights: {Path(segmenter.source).name}"
-    metrics = segmenter.metrics
-    if isinstance(metrics.get("mean_iou"), float):
-        where = f"{metrics.get('dataset', '?')} {metrics.get('split', '')}".strip()
-        line += f", {100 * metrics['mean_iou']:.1f} % mIoU on {where}"
-    return line
+    known = (f"Weights: {segmenter.name}", score_line(segmenter.metrics))
+    return ", ".join(filter(None, known))
 
 
-def _answer(segmenter: Segmenter, given: Given) -> tuple[Any, Any]:
+def _answer(networks: Networks, source: Any, given: Given) -> tuple[dict[str, Any], Any]:
     """New values for the viewer and the photo input, which lets go of what cannot be used."""
+    segmenter = pick(networks, source)
     try:
         image = given.open(LONGEST_SIDE)
         payload, photo = segment_for_page(segmenter, image, given.stem), gr.skip()
     except InputError as error:
         payload, photo = viewer.failure(str(error)), None
-    return {**payload, "of": given.path}, photo
+    return {**payload, "name": given.stem, "of": given.path, "weights": source}, photo
 
 
-def _answer_strides(segmenter: Segmenter, value: Any) -> dict[str, Any]:
+def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
+    """What another network finds in the photo that a browser says it shows."""
+    try:
+        path = value.get("of") or value["photo"]["path"]
+        given = sent(f"{value['name']}{Path(path).suffix}", path)
+    except (InputError, LookupError, TypeError, AttributeError) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    return _answer(networks, source, given)[0]
+
+
+def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:
     """What the viewer does not show yet of the photo that a browser says it shows."""
     try:
         photo = sent("The photo", value["photo"]["path"]).open()
+        segmenter = pick(networks, value["weights"])
         others = [stride for stride in STRIDES if stride != segmenter.stride]
         return viewer.strides(value["run"], segmenter.at_strides(photo, others))
     except (InputError, LookupError, TypeError) as error:

@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 
 from . import checkpoint
 from .album import Album, draw_panels, paint
-from .card import build_card, calibration_line, percent
+from .card import build_card, calibration_line
 from .config import TrainConfig
 from .datasets import SegmentationDataset
 from .plots import plot_confusion, plot_curves, plot_per_class
+from .scores import percent
 from .segmenter import Segmenter
 
 EXTREMES = 3  # best and worst photos that are shown

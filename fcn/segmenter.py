@@ -42,6 +42,8 @@ class Segmenter:
         classes: Names in label order.
         palette: One colour per class.
         source: Where the weights came from, as it was asked for.
+        revision: The Hub's commit that they are from; empty if they are not from there.
+        folder: The checkpoint's folder; None for a live network.
         metrics: What ``metrics.json`` holds, for onnx of int8 if it does; empty if there is none.
         engine: Name of the engine that runs.
         stride: The stride that is used when none is asked for.
@@ -58,6 +60,8 @@ class Segmenter:
     def __init__(self, engine: Engine, source: str, metrics: dict[str, Any] | None = None) -> None:
         config = engine.config
         self.source = source
+        self.revision = ""
+        self.folder: Path | None = None
         self.metrics = metrics or {}
         self.engine = engine.name
         self.classes: tuple[str, ...] = tuple(config["classes"])
@@ -68,6 +72,11 @@ class Segmenter:
         self.temperature: float = config["temperature"]
         self.doubt_below: float = config["doubt_below"]
         self._engine = engine
+
+    @property
+    def name(self) -> str:
+        """What it is called in short: the last part of its source, without a revision."""
+        return Path(self.source).name.partition("@")[0]
 
     @classmethod
     def load(cls, source: str | Path, engine: str = "auto", device: str | None = None) -> Self:
@@ -82,12 +91,14 @@ class Segmenter:
         Raises:
             InputError: If there is no such checkpoint, engine or device.
         """
-        folder = _find(source)
+        folder, revision = _find(source)
         runs = load_engine(folder, engine, device)
         metrics = checkpoint.read_json(folder, "metrics.json")
         if runs.name == OnnxEngine.name:
             metrics = metrics.get("int8", metrics)
-        return cls(runs, str(source), metrics)
+        segmenter = cls(runs, str(source), metrics)
+        segmenter.folder, segmenter.revision = folder, revision
+        return segmenter
 
     @classmethod
     def of(cls, model: "FCN", source: str) -> Self:
@@ -165,13 +176,14 @@ class Segmenter:
         return scores
 
 
-def _find(source: str | Path) -> Path:
+def _find(source: str | Path) -> tuple[Path, str]:
     """The checkpoint folder that a path means, or a Hub id where there is no such path."""
     if Path(source).exists() or not HUB_ID.fullmatch(str(source)):
-        return checkpoint.resolve(source)
+        return checkpoint.resolve(source), ""
     from . import hub
 
-    return hub.pull(str(source)).folder
+    pulled = hub.pull(str(source))
+    return pulled.folder, pulled.revision
 
 
 def network_size(size: tuple[int, int], inference_size: int) -> tuple[int, int]:

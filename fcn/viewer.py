@@ -121,9 +121,9 @@ TEMPLATE = """
 def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -> gr.HTML:
     """Place the live overlay on the page.
 
-    Its events ask: ``segment`` for a ``result`` or ``failure`` of the new photo, ``strides`` for
-    ``strides`` of its own value, ``cancel`` for an end of the run, and ``forget`` for an empty
-    photo input.
+    Its events ask: ``segment`` for a ``result`` or ``failure`` of the new photo, ``again`` for that
+    of the photo in its own value, ``strides`` for ``strides`` of its own value, ``cancel`` for an
+    end of the run, and ``forget`` for an empty photo input.
 
     Args:
         value: What it opens with: ``result`` or None.

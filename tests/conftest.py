@@ -84,9 +84,9 @@ def hub() -> Iterator[FakeHub]:
 @pytest.fixture(scope="session")
 def served() -> Iterator["Served"]:
     """The page, with an engine that goes by colour."""
-    from visiting import serve
+    from visiting import by_color, serve
 
-    yield from serve()
+    yield from serve(by_color())
 
 
 @pytest.fixture(scope="session")

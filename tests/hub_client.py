@@ -182,7 +182,8 @@ def load(models: list[str], bundled: str, timeout: str) -> dict[str, Any]:
     app.BUNDLED = Path(bundled)
     os.environ["FCN_PULL_TIMEOUT"] = timeout
     segmenters, note = app.load(models)
-    return {"sources": [one.source for one in segmenters], "note": note}
+    sources = [one.source for one in segmenters]
+    return {"sources": sources, "revisions": [one.revision for one in segmenters], "note": note}
 
 
 def from_pretrained(repo_id: str, revision: str) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def segmenter(source: str) -> dict[str, Any]:
     from fcn.segmenter import Segmenter
 
     loaded = Segmenter.load(source)
-    return {"source": loaded.source, "metrics": loaded.metrics}
+    return {"revision": loaded.revision, "metrics": loaded.metrics}
 
 
 def about(model: str, note: str) -> dict[str, Any]:

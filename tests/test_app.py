@@ -33,11 +33,12 @@ def test_several_models_have_spaces_between_and_a_folder_may_have_some_in_its_na
     assert app.split(str(tmp_path / "my run")) == [str(tmp_path / "my run")]
 
 
-def test_bundled_weights(monkeypatch, tmp_path: Path):
+def test_all_bundled_weights_are_offered_animals_first(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(app, "BUNDLED", tmp_path)
     with pytest.raises(InputError, match="--model"):
         app.bundled()
+    (tmp_path / "aborted").mkdir()
     for name in ("another", "street", "animals"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").touch()
-        assert app.bundled().name == name
+    assert [one.name for one in app.bundled()] == ["animals", "street", "another"]

@@ -423,9 +423,10 @@ def test_from_pretrained_takes_the_same_weights_and_no_pickle(
 def test_the_segmenter_takes_a_hub_id(
     hub: FakeHub, loader: HubClient, tiny_checkpoint: Path
 ) -> None:
-    hub.put("me/segmenter", contents(tiny_checkpoint), "v1")
+    commit = hub.put("me/segmenter", contents(tiny_checkpoint), "v1")
     answer = loader.ask("segmenter", source="me/segmenter@v1")
     assert answer["metrics"] == checkpoint.read_json(tiny_checkpoint, "metrics.json")
+    assert answer["revision"] == commit
 
 
 def test_several_models_are_loaded_and_those_that_fail_are_told(
@@ -435,6 +436,7 @@ def test_several_models_are_loaded_and_those_that_fail_are_told(
     models = ["me/absent", "me/one", str(tiny_checkpoint)]
     answer = loader.ask("load", models=models, bundled="", timeout="60")
     assert answer["sources"] == [f"me/one@{commit[:8]}", str(tiny_checkpoint)]
+    assert answer["revisions"] == [commit, ""]
     assert answer["note"] == (
         "me/absent is not in use: me/absent is not on the Hub, or is private and the token may"
         f" not see it. me/one, revision {commit[:8]}."

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from visiting import by_color
 
 from fcn import answer, endpoint, page
 from fcn.palette import BACKGROUND
@@ -68,15 +69,29 @@ def test_unlike_photo_is_met_with_doubt_and_faint_colours(segmenter, photo, monk
 
 def test_page_works_at_most_1600_pixels(segmenter, tmp_path):
     Image.new("RGB", (3200, 1000)).save(tmp_path / "wide.png")
-    payload, photo = page._answer(segmenter, Given("wide.png", str(tmp_path / "wide.png")))
+    given, networks = Given("wide.png", str(tmp_path / "wide.png")), {"tiny": segmenter}
+    payload, photo = page._answer(networks, "tiny", given)
     with Image.open(payload["photo"]["path"]) as sent, Image.open(payload["mask"]["path"]) as mask:
         assert (sent.size, mask.size) == ((1600, 500), (1600, 1000))
     assert (payload["of"], payload["name"]) == (str(tmp_path / "wide.png"), "wide")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, {}, {"name": "photo"}, {"name": "photo", "photo": {"path": None}}),
+        {"name": "photo", "photo": {"path": __file__}},
+        {"name": "photo", "of": __file__, "photo": {"path": __file__}},
+    ],
+)
+def test_only_photos_that_came_through_the_server_are_seen_again(segmenter, value):
+    with pytest.raises(page.gr.Error):
+        page._answer_again({"tiny": segmenter}, "tiny", value)
+
+
 def test_endpoint_answers_at_the_photos_own_size(segmenter, photo, tmp_path):
     photo.resize((2000, 300)).save(tmp_path / "large.png")
-    segment = endpoint.build_endpoint(segmenter)
+    segment = endpoint.build_endpoint({segmenter.source: segmenter})
     labels, overlay, summary = segment(Given("large.png", str(tmp_path / "large.png")), 0.5, 16)
     with Image.open(labels) as ids, Image.open(overlay) as painted:
         assert (ids.mode, ids.size, painted.size) == ("P", (2000, 300), (2000, 300))
@@ -87,10 +102,18 @@ def test_endpoint_answers_at_the_photos_own_size(segmenter, photo, tmp_path):
         assert pixels[one["id"]] == one["pixels"]
 
 
+def test_endpoint_asks_the_first_network_or_the_one_that_is_named(segmenter, photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    given, other = Given("photo.png", str(tmp_path / "photo.png")), by_color()
+    segment = endpoint.build_endpoint({one.source: one for one in (segmenter, other)})
+    assert segment(given)[2]["weights"] == segmenter.source
+    assert segment(given, 0.6, 8, other.source)[2]["weights"] == other.source
+
+
 @pytest.mark.parametrize(("path", "stride"), [("", 8), ("broken.png", 8), ("photo.png", 7)])
 def test_endpoint_refuses_in_one_sentence(segmenter, photo, tmp_path, path, stride):
     photo.save(tmp_path / "photo.png")
     (tmp_path / "broken.png").write_bytes(b"no photo")
     given = Given("photo", str(tmp_path / path) if path else "")
     with pytest.raises(endpoint.gr.Error, match=r"^'?[^.]*\.'?$"):
-        endpoint.build_endpoint(segmenter)(given, 0.6, stride)
+        endpoint.build_endpoint({segmenter.source: segmenter})(given, 0.6, stride)

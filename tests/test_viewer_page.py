@@ -32,6 +32,7 @@ def test_page_opens_segmented_and_asks_for_nothing(visit):
     expect(about).to_contain_text("Weights: colors, 12.5 % mIoU on shapes val")
     expect(about).to_contain_text("A note about them.")
     expect(about).to_contain_text(HOSTILE)
+    expect(visitor.page.locator("#chooser")).to_have_count(0)  # there is nothing to choose
     before = visitor.pixels()
     visitor.control("Overlay opacity").fill("0")
     assert (visitor.pixels() != before).any()

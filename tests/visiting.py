@@ -65,13 +65,17 @@ class Served:
     segmenter: Segmenter
 
 
-def serve() -> Iterator[Served]:
-    """Serve the page for a while."""
+def by_color() -> Segmenter:
+    """A network with that engine."""
     metrics = {"mean_iou": 0.125, "dataset": "shapes", "split": "val"}
-    segmenter = Segmenter(ByColor(), "checkpoints/colors", metrics)
-    page = build_page(segmenter, "A note about them.")
+    return Segmenter(ByColor(), "checkpoints/colors", metrics)
+
+
+def serve(*segmenters: Segmenter) -> Iterator[Served]:
+    """Serve the page for a while; it begins with the first of the networks."""
+    page = build_page(segmenters, "A note about them.")
     _, url, _ = page.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
-    yield Served(url, segmenter)
+    yield Served(url, segmenters[0])
     page.close(verbose=False)
 
 
@@ -122,6 +126,12 @@ class Visitor:
 
     def expect_state(self, state: str) -> None:
         expect(self.figure).to_have_attribute("data-state", state, timeout=WAIT)
+
+    def choose_network(self, name: str) -> None:
+        """Choose another network, and wait for what it finds in the photo."""
+        self.figure.evaluate("figure => figure.dataset.state = 'before'")
+        self.page.get_by_role("radio", name=name, exact=True).check()
+        self.expect_state("done")
 
     def upload(self, photo: Image.Image, state: str = "done", name: str = "photo.png") -> None:
         self.upload_bytes(name, png(photo), state)

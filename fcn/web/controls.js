@@ -110,13 +110,10 @@ const travel = [{ transform: 'translateX(-100%)' }, { transform: 'translateX(400
 bar.firstElementChild.animate(travel, { duration: 1400, iterations: Infinity });
 
 // The page tells what only it knows: that a photo is on its way, that one of several is to be
-// seen, and that a run came to nothing.
+// seen, that another network is chosen, and that a run came to nothing.
 figure.addEventListener('fcn-photo', ({ detail: photo }) => askForPhoto(photo));
-figure.addEventListener('fcn-open', ({ detail: payload }) => {
-  awaited = null;
-  props.value = payload; // so that the server knows it when asked for its strides
-  show(payload);
-});
+figure.addEventListener('fcn-open', ({ detail: payload }) => open(payload));
+figure.addEventListener('fcn-network', ({ detail: source }) => setNetwork(source));
 figure.addEventListener('fcn-failed', fail);
 watch('value', load);
 setThreshold(0);

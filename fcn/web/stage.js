@@ -56,6 +56,7 @@ function bounded(shift, offset, size, room) {
 }
 
 function place() {
+  if (!stage.clientWidth) return; // behind another tab
   const { zoom } = state, { offsetLeft, offsetTop, offsetWidth, offsetHeight } = canvas;
   zoom.x = bounded(zoom.x, offsetLeft, offsetWidth * zoom.scale, stage.clientWidth);
   zoom.y = bounded(zoom.y, offsetTop, offsetHeight * zoom.scale, stage.clientHeight);

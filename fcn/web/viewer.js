@@ -38,6 +38,8 @@ const state = {
 };
 let scene = null; // the photo, its layers, and the classes in them
 let awaited = null; // path of the photo whose segments the server is asked for
+let question = 'segment'; // the event that asks; 'again' if another network is to answer
+let network = null; // source of the network that was chosen, if one was
 let isCancelling = false; // Gradio calls a cancelled run a failed one
 let turn = 0; // counts payloads, so that a slow one never replaces a newer one
 
@@ -140,14 +142,39 @@ function showNothing() {
   if (figure.dataset.state !== 'failed') show(EMPTY);
 }
 
+function ask(event, photo, path = photo.path) {
+  question = event;
+  awaited = path;
+  show({ state: 'busy', photo, message: 'Segmenting…' });
+  trigger(event);
+}
+
 // Gradio tells of some photos twice.
 function askForPhoto(photo) {
   if (photo && photo.path === awaited) return;
-  awaited = photo?.path;
-  if (photo) {
-    show({ state: 'busy', photo, message: 'Segmenting…' });
-    trigger('segment');
-  } else showNothing();
+  awaited = null;
+  if (photo) ask('segment', photo);
+  else showNothing();
+}
+
+// Shows a result, or asks for the same photo again if the chosen network has not seen it.
+function open(payload) {
+  awaited = null;
+  props.value = payload; // so that the server knows it when asked about it
+  if (network === null || payload.weights === network) show(payload);
+  else ask('again', payload.photo, payload.of ?? payload.photo.path);
+}
+
+function setNetwork(source) {
+  network = source;
+  state.isolated = null; // ids mean other classes now
+  if (awaited) trigger(question);
+  else if (scene?.main) open(scene.payload);
+}
+
+// What was asked before the visitor chose another photo or network is not shown any more.
+function isAnswer({ of, weights }) {
+  return !of || (of === awaited && (network === null || weights === network));
 }
 
 function cancel() {
@@ -163,7 +190,7 @@ function load() {
   isCancelling = false;
   if (!payload) showNothing();
   else if (payload.strides) addStrides(payload).catch(failStrides);
-  else if (!payload.of || payload.of === awaited) {
+  else if (isAnswer(payload)) {
     awaited = null;
     show(payload);
   }

@@ -1,0 +1,24 @@
+// The chooser of the network. Gradio runs this file as the body of a function of (element, trigger,
+// props). Names come with the weights, and weights may come from anyone: they are only ever text.
+
+const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
+function choose(source) {
+  props.value = source;
+  const viewer = document.querySelector('#viewer figure');
+  viewer.dispatchEvent(new CustomEvent('fcn-network', { detail: source }));
+  trigger('choose');
+}
+
+function option({ source, name, score, classes }, i) {
+  const label = make('label'), words = make('span', { id: `network-${i}` });
+  const radio = make('input', { type: 'radio', name: 'network', checked: source === props.value });
+  radio.setAttribute('aria-label', name);
+  radio.setAttribute('aria-describedby', words.id);
+  radio.addEventListener('change', () => choose(source));
+  words.append(...[score, classes, source].map((text) => make('small', { textContent: text })));
+  label.append(radio, make('b', { textContent: name }), words);
+  return label;
+}
+
+element.querySelector('fieldset').append(...props.networks.map(option));

@@ -1,0 +1,142 @@
+"""Several networks on one page: the chooser, and the tab about the chosen one."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+from test_look import serious
+from visiting import (
+    HOSTILE,
+    Served,
+    Visitor,
+    blend,
+    by_color,
+    file,
+    painted,
+    png,
+    scene,
+    serve,
+    visits,
+)
+
+from fcn import checkpoint
+from fcn.segmentation import Segmentation
+from fcn.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    """A network of a hostile author."""
+    folder = tmp_path_factory.mktemp("colors")
+    metrics = {
+        **{"mean_iou": 0.125, "dataset": "shapes", "split": HOSTILE, "images": 7},
+        "per_class_iou": {HOSTILE: 0.5, "square": 0.75, "triangle": None},
+    }
+    checkpoint.write_json(folder / "metrics.json", metrics)
+    checkpoint.write_json(folder / "training.json", {"hardware": HOSTILE, "step": 1440})
+    Image.new("RGB", (40, 30), "white").save(folder / "curves.png")
+    segmenter = by_color()
+    segmenter.folder, segmenter.metrics = folder, metrics
+    return segmenter
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_checkpoint: Path) -> Segmenter:
+    return Segmenter.load(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def both(colors: Segmenter, tiny: Segmenter) -> Iterator[Served]:
+    yield from serve(colors, tiny)
+
+
+@pytest.fixture
+def visit_both(chromium: Browser, both: Served) -> Iterator[Callable[..., Visitor]]:
+    yield from visits(chromium, both)
+
+
+def expect_found(visitor: Visitor, photo: Image.Image, found: Segmentation) -> None:
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+
+
+def test_another_network_sees_the_same_photo(visit_both, colors, tiny):
+    visitor, photo = visit_both(), scene(91)
+    width = visitor.canvas.evaluate("canvas => canvas.width")
+    visitor.choose_network("tiny")  # the photo that the page opened with
+    assert visitor.canvas.evaluate("canvas => canvas.width") == width
+    expect(visitor.figure.get_by_role("button", name="circle", exact=True)).to_be_visible()
+    visitor.upload(photo)
+    expect_found(visitor, photo, tiny(photo))
+    visitor.figure.get_by_role("button", name="circle", exact=True).click()  # that class alone
+    visitor.choose_network("colors")
+    expect_found(visitor, photo, colors(photo))
+    visitor.choose("Compare", "32s 16s 8s")
+    expect(visitor.figure).to_have_attribute("aria-busy", "false")
+    # As a keyboard does it; the strides are the other network's then.
+    visitor.page.get_by_role("radio", name="colors").press("ArrowDown")
+    expect(visitor.page.get_by_role("radio", name="tiny")).to_be_checked()
+    expect(visitor.figure.get_by_role("button", name="circle", exact=True)).to_be_visible()
+    expect(visitor.figure).to_have_attribute("aria-busy", "false")
+    for stride in (8, 16):
+        visitor.figure.get_by_role("slider", name=re.compile(f"and FCN-{stride}s")).press("End")
+    expect_found(visitor, photo, tiny(photo, 32))
+
+
+def test_a_photo_on_its_way_is_seen_by_the_network_that_was_chosen_last(
+    visit_both, tiny, monkeypatch
+):
+    visitor, photo, go = visit_both(), scene(92), threading.Event()
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    visitor.upload(photo, "busy")
+    visitor.page.get_by_role("radio", name="tiny").check()
+    go.set()
+    visitor.expect_state("done")
+    expect_found(visitor, photo, tiny(photo))
+
+
+def test_several_photos_are_seen_by_the_chosen_network(visit_both, colors, tiny):
+    visitor, photo = visit_both(), scene(93)
+    visitor.choose_network("tiny")
+    files = [file("one.png", png(photo)), file("two.png", png(scene(94)))]
+    visitor.gallery.locator("input[type=file]").set_input_files(files)
+    expect(visitor.gallery).to_have_attribute("data-state", "done")
+    expect_found(visitor, photo, tiny(photo))
+    visitor.choose_network("colors")
+    expect_found(visitor, photo, colors(photo))
+    visitor.figure.evaluate("figure => figure.dataset.state = 'before'")
+    visitor.gallery.get_by_role("button", name=re.compile("two")).click()
+    visitor.expect_state("done")
+    expect_found(visitor, scene(94), colors(scene(94)))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
+    visitor = visit_both(width, scheme)
+    chooser = visitor.page.get_by_role("group", name="Network")
+    expect(chooser).to_contain_text(f"12.5 % mIoU on shapes {HOSTILE}")
+    expect(chooser).to_contain_text("checkpoints/colors")
+    link = visitor.page.locator("#head").get_by_text("Your photo")
+    expect(link).to_be_visible(visible=width == 390)
+    assert serious(visitor) == []
+    assert not any("curves.png" in url for url in visitor.requests)
+    visitor.page.get_by_role("tab", name="Segment").focus()
+    visitor.page.keyboard.press("Tab")
+    visitor.page.keyboard.press("Enter")
+    numbers, pictures = visitor.page.locator("#numbers"), visitor.page.locator("#pictures img")
+    expect(numbers.get_by_role("row", name=f"{HOSTILE} 50.0 %")).to_be_visible()
+    expect(numbers).to_contain_text(f"1,440 steps in ? minutes on {HOSTILE}")
+    expect(numbers.locator("img")).to_have_count(0)
+    expect(link).to_be_hidden()  # it leads to the other tab
+    expect(pictures).to_have_js_property("naturalWidth", 40)
+    assert serious(visitor) == []
+    assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    visitor.page.get_by_role("tab", name="Segment").click()
+    visitor.choose_network("tiny")
+    visitor.page.get_by_role("tab", name="Model").click()
+    expect(numbers.get_by_role("heading", name="tiny")).to_be_visible()
+    expect(pictures).to_have_count(0)
