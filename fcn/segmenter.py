@@ -10,7 +10,7 @@ and the same for every engine.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,6 +42,7 @@ class Segmenter:
         classes: Names in label order.
         palette: One colour per class.
         source: Where the weights came from, as it was asked for.
+        folder: The checkpoint's folder; None for a live network.
         metrics: What ``metrics.json`` holds, for onnx of int8 if it does; empty if there is none.
         engine: Name of the engine that runs.
         stride: The stride that is used when none is asked for.
@@ -58,6 +59,7 @@ class Segmenter:
     def __init__(self, engine: Engine, source: str, metrics: dict[str, Any] | None = None) -> None:
         config = engine.config
         self.source = source
+        self.folder: Path | None = None
         self.metrics = metrics or {}
         self.engine = engine.name
         self.classes: tuple[str, ...] = tuple(config["classes"])
@@ -87,7 +89,9 @@ class Segmenter:
         metrics = checkpoint.read_json(folder, "metrics.json")
         if runs.name == OnnxEngine.name:
             metrics = metrics.get("int8", metrics)
-        return cls(runs, str(source), metrics)
+        segmenter = cls(runs, str(source), metrics)
+        segmenter.folder = folder
+        return segmenter
 
     @classmethod
     def of(cls, model: "FCN", source: str) -> Self:
@@ -153,13 +157,30 @@ class Segmenter:
         """
         return self._scores(photo, (self.stride,))[self.stride]
 
+    def shrink(self, photo: Image.Image) -> Image.Image:
+        """A photo at the size that the network sees it at; a small one grows."""
+        size = network_size(photo.size, self.inference_size)
+        return photo.resize(size, Image.Resampling.BILINEAR)
+
+    def maps(self, photo: Image.Image) -> dict[str, np.ndarray]:
+        """Score a photo at strides 32, 16 and 8, before anything is fused: see ``Engine.maps``."""
+        return self._engine.maps(np.array(self.shrink(photo)))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` holds, complete."""
+        return self._engine.config
+
+    @property
+    def kernels(self) -> Mapping[str, np.ndarray]:
+        """The deconvolutions that ``fusion`` brings the maps up by: see ``Engine``."""
+        return self._engine.kernels
+
     def _scores(self, photo: Image.Image, strides: Sequence[int]) -> dict[int, np.ndarray]:
         for stride in strides:
             if stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
-        size = network_size(photo.size, self.inference_size)
-        small = photo.resize(size, Image.Resampling.BILINEAR)
-        scores = self._engine.scores(np.array(small), strides)
+        scores = self._engine.scores(np.array(self.shrink(photo)), strides)
         if not all(np.isfinite(one).all() for one in scores.values()):
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
         return scores
