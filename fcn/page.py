@@ -21,6 +21,7 @@ from .endpoint import add_endpoint
 from .errors import InputError
 from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
+from .learn import build_learn_tab
 from .palette import BACKGROUND
 from .photo import open_photo
 from .photo_input import Given, PhotoInput, sent
@@ -68,14 +69,17 @@ def build_page(segmenter: Segmenter, note: str = "") -> gr.Blocks:
         title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
-        _add_segmenting(segmenter, note, page)
+        with gr.Tabs():
+            with gr.Tab("Segment"):
+                photo = _add_segmenting(segmenter, note, page)
+            build_learn_tab(lambda: segmenter, photo, **NETWORK)
         add_endpoint(segmenter, **NETWORK)
     page.queue(max_size=32)
     return page
 
 
-def _add_segmenting(segmenter: Segmenter, note: str, page: gr.Blocks) -> None:
-    """Add what a photo goes into, the viewer, and the events between them."""
+def _add_segmenting(segmenter: Segmenter, note: str, page: gr.Blocks) -> gr.Image:
+    """Add what a photo goes into, which is returned, the viewer, and the events between them."""
     examples = find_examples(segmenter.classes)
     first = examples[0].file if examples else None
     opening = None
@@ -116,6 +120,7 @@ def _add_segmenting(segmenter: Segmenter, note: str, page: gr.Blocks) -> None:
     shown.forget(lambda: None, None, photo, queue=False, **QUIET)
     _add_gallery(segmenter, several)
     page.load(None, js=PASTE)
+    return photo
 
 
 def _add_gallery(segmenter: Segmenter, several: gr.HTML) -> None:
