@@ -25,7 +25,11 @@ from fcn.segmentation import Segmentation
 from fcn.segmenter import STRIDES, Segmenter
 
 HOSTILE = "<img src=x onerror=alert(1)> ${1+1}"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    # A camera that every machine has, and that nobody has to allow.
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
 WAIT = 60_000  # milliseconds; machines that run tests may be busy with something else
 FADED = 0.2
 expect.set_options(timeout=WAIT)
