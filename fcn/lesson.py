@@ -30,7 +30,7 @@ def tell_data(subject: Subject) -> Part:
     draws = np.random.default_rng(0)
     pictures = [Picture("The photo", subject.seen)]
     for number in (1, 2, 3):
-        (sample,) = augment([subject.seen], recipe, draws)
+        (sample,) = augment([subject.photo], recipe, draws)
         pictures.append(Picture(f"Training sample {number}", sample))
     scene, ids = draw_scene(SCENE, 480)
     labels = Image.fromarray(ids)
@@ -196,7 +196,7 @@ def tell_upsampling(subject: Subject) -> Part:
         Picture("The bilinear kernel, 64 x 64", sketches.heat(start, 1)),
         Picture(f"As learned for {main.name}", sketches.heat(learned[main.id, 0], 1)),
         subject.heat(f"{main.name} at stride 32", coarse[main.id]),
-        subject.heat(f"{main.name}, brought up 32 times", fine),
+        subject.heat(f"{main.name}, brought up", fine),
     ]
     moved = float(np.abs(learned[main.id, 0] - start).max())
     words = (
@@ -220,15 +220,17 @@ def tell_skips(subject: Subject) -> Part:
         coarse, adds = add_skips(subject.maps, kernels, 2 * stride), subject.maps[skip]
         up = upscore(coarse, kernels[kernel], adds.shape[1:])[main.id]
         pictures.append(subject.heat(f"Stride {2 * stride}, brought up twice", up))
-        pictures.append(subject.heat(f"{skip} adds", adds[main.id]))
+        own = float(np.abs(adds[main.id]).max())
+        pictures.append(subject.heat(f"{skip} adds", adds[main.id], own))
         pictures.append(subject.heat(f"Fused at stride {stride}", up + adds[main.id]))
     pictures += [subject.overlay(f"FCN-{stride}s", stride) for stride in (32, 16, 8)]
     changed = float((subject.found[32].labels != subject.found[8].labels).mean())
     words = (
         "pool5 knows what there is, but not where its edges are; pool4 and pool3 are finer. Each"
         " gets a 1x1 classifier of its own, whose scores are added to those brought up from"
-        f" below: here those of {main.name}. One set of weights answers at all three strides; on"
-        f" this photo the two skips change the class of {100 * changed:.1f} % of the pixels."
+        f" below. These are the scores of {main.name}; what a skip adds has its own scale of"
+        " colours. One set of weights answers at all three strides; on this photo the two skips"
+        f" change the class of {100 * changed:.1f} % of the pixels."
     )
     return Part(words, pictures)
 

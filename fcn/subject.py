@@ -72,10 +72,10 @@ class Subject:
         ids = [one.id for one in self.classes]
         return float(np.quantile(np.abs(self.maps["score_fr"][ids]), 0.98))
 
-    def heat(self, caption: str, scores: np.ndarray) -> Picture:
-        """Show (h, w) scores; the caption gets their range."""
+    def heat(self, caption: str, scores: np.ndarray, reach: float = 0.0) -> Picture:
+        """Show (h, w) scores, by the lesson's scale or one of their own, with their range."""
         span = f"{scores.min():.1f} to {scores.max():.1f}"
-        return Picture(f"{caption}: {span}", sketches.heat(scores, self.reach), True)
+        return Picture(f"{caption}: {span}", sketches.heat(scores, reach or self.reach), True)
 
     def overlay(self, caption: str, stride: int) -> Picture:
         """Show what is found at a stride, at the size that the network sees."""
