@@ -4,7 +4,7 @@ The convention: probabilities are averaged, not logits, and what comes out is th
 that it goes where any engine's scores go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class AveragedEngine:
         self.flip = flip
         self.name = engine.name
         self.config: dict[str, Any] = engine.config
+
+    @property
+    def kernels(self) -> Mapping[str, np.ndarray]:
+        """The network's own, see ``Engine``."""
+        return self.engine.kernels
 
     def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
         """Logarithms of averaged probabilities, (num_classes, h, w) float32, see ``Engine``."""

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -43,6 +43,10 @@ class Engine(Protocol):
 
     name: str
     config: dict[str, Any]
+
+    @property
+    def kernels(self) -> Mapping[str, np.ndarray]:
+        """By name, ``KERNELS``: the weights (num_classes, 1, 2s, 2s) of the deconvolutions."""
 
     def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
         """Score a picture at some strides, in one run of the network.
@@ -91,6 +95,12 @@ class TorchEngine:
     def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
         """Score a picture, see ``Engine``."""
         return self._run(image, lambda images: self.model.forward_all(images, tuple(strides)))
+
+    @property
+    def kernels(self) -> dict[str, np.ndarray]:
+        """The deconvolutions' weights, see ``Engine``."""
+        weights = {name: self.model.head.get_parameter(f"{name}.weight") for name in KERNELS}
+        return {name: one.detach().float().cpu().numpy() for name, one in weights.items()}
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""

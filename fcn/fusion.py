@@ -32,6 +32,17 @@ def fuse(
     Returns:
         Logits (C, H, W) float32.
     """
+    return upscore(add_skips(maps, kernels, stride), kernels[f"upscore{stride}"], shape)
+
+
+def add_skips(
+    maps: Mapping[str, np.ndarray], kernels: Mapping[str, np.ndarray], stride: int
+) -> np.ndarray:
+    """Fuse score maps, see ``fuse``, and leave them at their stride.
+
+    Returns:
+        Scores (C, H/stride, W/stride) float32.
+    """
     fused = maps["score_fr"]
     if stride < 32:
         pool4 = maps["score_pool4"]
@@ -39,7 +50,7 @@ def fuse(
     if stride < 16:
         pool3 = maps["score_pool3"]
         fused = upscore(fused, kernels["upscore_pool4"], pool3.shape[1:]) + pool3
-    return upscore(fused, kernels[f"upscore{stride}"], shape)
+    return fused
 
 
 def upscore(scores: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

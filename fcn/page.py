@@ -23,6 +23,7 @@ from .endpoint import add_endpoint
 from .errors import InputError
 from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
+from .learn import build_learn_tab
 from .model_tab import build_model_tab
 from .palette import BACKGROUND
 from .photo import open_photo
@@ -75,17 +76,18 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Segment", elem_id="segment"):
-                chooser = _add_segmenting(networks, note)
+                chooser, photo = _add_segmenting(networks, note)
             with gr.Tab("Model"):
                 build_model_tab(networks, chooser)
+            build_learn_tab(lambda source: pick(networks, source), photo, [chooser], **NETWORK)
         add_endpoint(networks, **NETWORK)
         page.load(None, js=PASTE)
     page.queue(max_size=32)
     return page
 
 
-def _add_segmenting(networks: Networks, note: str) -> gr.HTML:
-    """Add what a photo goes into, the viewer, and the events between them; give the chooser."""
+def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.Image]:
+    """Add what a photo goes into, the viewer, and their events; give the chooser and the input."""
     first = next(iter(networks.values()))
     examples = find_examples(first.classes)
     opening = None
@@ -112,7 +114,7 @@ def _add_segmenting(networks: Networks, note: str) -> gr.HTML:
     photo.change(None, photo, None, js=TELL_PHOTO)
     _add_runs(networks, chooser, photo, shown)
     _add_gallery(networks, chooser, several)
-    return chooser
+    return chooser, photo
 
 
 def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.HTML) -> None:

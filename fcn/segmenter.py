@@ -10,7 +10,7 @@ and the same for every engine.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -164,13 +164,30 @@ class Segmenter:
         """
         return self._scores(photo, (self.stride,))[self.stride]
 
+    def shrink(self, photo: Image.Image) -> Image.Image:
+        """A photo at the size that the network sees it at; a small one grows."""
+        size = network_size(photo.size, self.inference_size)
+        return photo.resize(size, Image.Resampling.BILINEAR)
+
+    def maps(self, photo: Image.Image) -> dict[str, np.ndarray]:
+        """Score a photo at strides 32, 16 and 8, before anything is fused: see ``Engine.maps``."""
+        return self._engine.maps(np.array(self.shrink(photo)))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` holds, complete."""
+        return self._engine.config
+
+    @property
+    def kernels(self) -> Mapping[str, np.ndarray]:
+        """The deconvolutions that ``fusion`` brings the maps up by: see ``Engine``."""
+        return self._engine.kernels
+
     def _scores(self, photo: Image.Image, strides: Sequence[int]) -> dict[int, np.ndarray]:
         for stride in strides:
             if stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
-        size = network_size(photo.size, self.inference_size)
-        small = photo.resize(size, Image.Resampling.BILINEAR)
-        scores = self._engine.scores(np.array(small), strides)
+        scores = self._engine.scores(np.array(self.shrink(photo)), strides)
         if not all(np.isfinite(one).all() for one in scores.values()):
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
         return scores

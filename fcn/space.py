@@ -23,6 +23,7 @@ from .errors import InputError
 from .hub_call import PATIENCE, Watch, ask, parse_id
 from .hub_commit import commit_files
 from .hub_pull import Listing, look, read_listing
+from .lesson import MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 FREE = "cpu-basic"
@@ -161,10 +162,11 @@ def build(folder: Path, model: Listing | None, hardware: str) -> dict[str, Path]
 
 
 def find_package() -> Iterator[Path]:
-    """The modules that ``app.py`` leads to, and the package's files that are no modules."""
+    """What ``app.py`` leads to, what the lesson reads as text, and files that are no modules."""
     finder = ModuleFinder(path=[str(ROOT)])
     finder.run_script(str(ROOT / "app.py"))
     needed = {getattr(one, "__file__", None) for one in finder.modules.values()}
+    needed |= {str(ROOT / "fcn" / f"{module}.py") for module in MODULES}
     for file in sorted((ROOT / "fcn").rglob("*")):
         if str(file) in needed or (file.is_file() and file.suffix not in (".py", ".pyc")):
             yield file

@@ -188,10 +188,19 @@ photo, out = sys.argv[2:]
 status = main(["segment", photo, "--checkpoint", sys.argv[1], "--output", out])
 sys.exit(status or "torch" in sys.modules)
 """
+LEARN = """
+import sys
+from fcn import learn
+from fcn.photo_input import Given
+from fcn.segmenter import Segmenter
+photo, out = sys.argv[2:]
+told = learn.answer(Segmenter.load(sys.argv[1]), Given("photo", photo))
+sys.exit(len(told["parts"]) != 6 or "torch" in sys.modules)
+"""
 
 
 @pytest.mark.skipif(engines.has_gpu(), reason="auto asks torch on a machine with a GPU")
-@pytest.mark.parametrize("code", [SERVE, SEGMENT], ids=["app", "segment"])
+@pytest.mark.parametrize("code", [SERVE, SEGMENT, LEARN], ids=["app", "segment", "learn"])
 def test_serving_from_onnx_needs_no_torch(code: str, exported: Path, root: Path, tmp_path: Path):
     photo = tmp_path / "photo.png"
     Image.fromarray(picture(50, 40)).save(photo)

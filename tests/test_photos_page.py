@@ -79,9 +79,19 @@ def test_photo_is_dropped(visit):
     visitor.expect_state("done")
 
 
-def test_webcam_is_offered(visit):
+def test_photo_is_taken_with_the_webcam(visit):
+    """By Chromium's own test camera, whose picture is green, as squares are."""
     visitor = visit()
-    expect(visitor.page.get_by_role("button", name="Capture from camera")).to_be_visible()
+    visitor.page.get_by_role("button", name="Capture from camera").click()
+    visitor.page.get_by_text("Click to Access Webcam").click()
+    video = visitor.page.locator("#photo video")
+    expect(video).to_have_js_property("paused", False)
+    width, height = video.evaluate("video => [video.videoWidth, video.videoHeight]")
+    visitor.page.get_by_role("button", name="capture photo").click()
+    expect(visitor.canvas).to_have_attribute("aria-label", re.compile("segments: square (9|100)"))
+    visitor.expect_state("done")
+    box = visitor.canvas.bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.01)
 
 
 def test_second_photo_replaces_one_that_is_still_waiting(visit, served, gate):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from fcn.engines import ONNX_NAME
 from fcn.export import export_checkpoint
+from fcn.lesson import MODULES
 from fcn.segmenter import Segmenter
 
 
@@ -61,6 +62,7 @@ def test_a_dry_run_asks_nothing_of_the_hub_and_writes_what_the_page_needs(
     assert front["python_version"] == "3.11"
     written = {one.relative_to(tmp_path / "dry").as_posix() for one in tmp_path.rglob("*")}
     assert {"app.py", "LICENSE", "fcn/page.py", "fcn/hub.py", "fcn/web/viewer.js"} <= written
+    assert {f"fcn/{module}.py" for module in MODULES} <= written
     assert "checkpoints/street/config.json" in written
     assert not {"train.py", "fcn/trainer.py", "fcn/space.py", "tests", "docs"} & written
     assert not any("__pycache__" in one for one in written)

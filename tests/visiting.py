@@ -18,13 +18,18 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from fcn.lesson import MAP_STRIDES, bilinear_kernel
 from fcn.page import build_page, launch_options
 from fcn.palette import BACKGROUND, Color, safe_colors
 from fcn.segmentation import Segmentation
-from fcn.segmenter import Segmenter
+from fcn.segmenter import STRIDES, Segmenter
 
 HOSTILE = "<img src=x onerror=alert(1)> ${1+1}"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    # A camera that every machine has, and that nobody has to allow.
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
 WAIT = 60_000  # milliseconds; machines that run tests may be busy with something else
 FADED = 0.2
 expect.set_options(timeout=WAIT)
@@ -42,6 +47,7 @@ class ByColor:
         "inference_size": 96,
         "temperature": 1.0,
         "doubt_below": 0.0,
+        **{"backbone": "vgg16", "head": "compact", "width": 8, "mean": [0.5] * 3, "std": [1] * 3},
     }
 
     def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
@@ -56,7 +62,15 @@ class ByColor:
         return -((image - colors) ** 2).sum(-1) / 5000
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        raise NotImplementedError
+        scores = self.score(image, 8)
+        return {name: scores[:, ::step, ::step] for name, step in MAP_STRIDES.items()}
+
+    @property
+    def kernels(self) -> dict[str, np.ndarray]:
+        count = len(self.config["classes"])
+        factors = {"upscore2": 2, "upscore_pool4": 2}
+        factors |= {f"upscore{stride}": stride for stride in STRIDES}
+        return {name: np.stack([bilinear_kernel(k)[None]] * count) for name, k in factors.items()}
 
 
 @dataclass

@@ -1,0 +1,128 @@
+"""The tab "How it works": six parts, with pictures that the network makes of the visitor's photo.
+
+The convention: nothing is computed before the tab is opened, and then once a photo. The template is
+constant and ``web/learn.js`` writes every name as text: class names come with the weights.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from .answer import LONGEST_SIDE
+from .errors import InputError
+from .examples import find_examples
+from .excerpt import Excerpt
+from .lesson import SCENE, tell
+from .photo import open_photo
+from .photo_input import Given
+from .segmenter import Segmenter
+from .shapes import draw_scene
+from .subject import Part, Picture
+from .viewer import WEB
+
+TEMPLATE = """
+<div class="lesson">
+  <p class="lesson-status" role="status">One moment, please.</p>
+  <div></div>
+</div>
+"""
+
+BUSY: dict[str, Any] = {"line": "One moment: the network looks at the photo.", "parts": []}
+
+
+def build_learn_tab(
+    pick: Callable[..., Segmenter],
+    photo: gr.Image,
+    choice: Sequence[gr.HTML] = (),
+    **queue: Any,
+) -> gr.Tab:
+    """Place the tab; to be called within ``gr.Tabs``.
+
+    Args:
+        pick: Gives the network, from the values of ``choice``.
+        photo: The input with the visitor's photo; an example stands in for none.
+        choice: Components that say which network.
+        queue: How the network is shared, as Gradio's events take it.
+    """
+    with gr.Tab("How it works", elem_id="learn") as tab:
+        shown = gr.HTML(
+            None,
+            html_template=TEMPLATE,
+            css_template=(WEB / "learn.css").read_text(encoding="utf-8"),
+            js_on_load=(WEB / "learn.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+            elem_id="lesson",
+        )
+        last = gr.State()  # the photo and the network that are told of
+
+    def open_tab(given: Given, last: Any, *chosen: Any) -> Iterator[tuple[Any, Any]]:
+        segmenter = pick(*chosen)
+        wanted = given.path, segmenter.source
+        if wanted == last:
+            yield gr.skip(), gr.skip()
+            return
+        yield BUSY, None
+        yield answer(segmenter, given), wanted
+
+    tab.select(
+        open_tab,
+        [photo, last, *choice],
+        [shown, last],
+        show_progress="hidden",
+        api_visibility="private",
+        **queue,
+    )
+    return tab
+
+
+def answer(segmenter: Segmenter, given: Given) -> dict[str, Any]:
+    """Tell the lesson in JSON types, its pictures as files in Gradio's cache.
+
+    Args:
+        segmenter: The network.
+        given: The visitor's photo, or none.
+    """
+    try:
+        photo, of = choose_photo(segmenter, given)
+        parts = [_describe(*told) for told in tell(segmenter, photo)]
+    except InputError as error:
+        return {"line": str(error), "parts": []}
+    return {"line": f"The pictures are of {of}.", "parts": parts}
+
+
+def choose_photo(segmenter: Segmenter, given: Given) -> tuple[Image.Image, str]:
+    """The visitor's photo, else the example that shows most of the classes, else a drawn scene."""
+    if given.path:
+        return given.open(LONGEST_SIDE), "your photo"
+    for example in find_examples(segmenter.classes):
+        if example.file:
+            return open_photo(example.file, longest=LONGEST_SIDE), "an example"
+    return draw_scene(SCENE, 480)[0], "a drawn scene"
+
+
+def _describe(title: str, part: Part, excerpts: list[Excerpt]) -> dict[str, Any]:
+    return {
+        "title": title,
+        "words": part.words,
+        "pictures": [_cached(one) for one in part.pictures],
+        "table": part.table,
+        "excerpts": [one._asdict() for one in excerpts],
+    }
+
+
+def _cached(picture: Picture) -> dict[str, Any]:
+    file, kind = BytesIO(), "png" if picture.is_cells else "jpg"
+    options = {} if picture.is_cells else {"quality": 88}
+    picture.image.save(file, "PNG" if picture.is_cells else "JPEG", **options)
+    path = save_bytes_to_cache(file.getvalue(), f"lesson.{kind}", get_upload_folder())
+    return {
+        "caption": picture.caption,
+        "cells": picture.is_cells,
+        "file": FileData(path=path).model_dump(),
+    }

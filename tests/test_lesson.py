@@ -1,0 +1,216 @@
+"""The lesson: its pictures are those of the network, its source is that of the files."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from fcn import (
+    augment,
+    checkpoint,
+    excerpt,
+    fusion,
+    head,
+    lesson,
+    saving,
+    sketches,
+    transforms,
+    vgg,
+)
+from fcn.augment import Recipe
+from fcn.segmenter import Segmenter
+from fcn.shapes import draw_scene
+from fcn.subject import Part, Subject
+
+SIZE = (131, 90)  # no multiple of any stride
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_checkpoint: Path) -> Segmenter:
+    return Segmenter.load(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return draw_scene(3, 160)[0].resize(SIZE)
+
+
+@pytest.fixture(scope="module")
+def subject(segmenter: Segmenter, photo: Image.Image) -> Subject:
+    return Subject(segmenter, photo)
+
+
+@pytest.fixture(scope="module")
+def parts(subject: Subject) -> dict[str, Part]:
+    return {title: make(subject) for title, (make, _) in lesson.PARTS.items()}
+
+
+def pixels(part: Part, caption: str) -> np.ndarray:
+    """The only picture whose caption starts so."""
+    (found,) = [one for one in part.pictures if one.caption.startswith(caption)]
+    return np.asarray(found.image)
+
+
+def test_six_parts_have_words_and_pictures(parts):
+    assert list(parts) == list(lesson.PARTS) and len(parts) == 6
+    assert all(part.words and part.pictures for part in parts.values())
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), sorted({one for _, functions in lesson.PARTS.values() for one in functions})
+)
+def test_source_is_that_of_the_function(module: str, name: str):
+    found = {"transforms": transforms, "vgg": vgg, "head": head, "fusion": fusion}[module]
+    for part in name.split("."):
+        found = getattr(found, part)
+    shown = excerpt.excerpt(module, name)
+    assert shown.code == inspect.cleandoc("\n" + inspect.getsource(found))
+    assert shown.place == f"fcn/{module}.py, line {inspect.getsourcelines(found)[1]}"
+
+
+def test_shapes_and_weights_are_those_of_the_network(segmenter, photo, tiny_checkpoint, parts):
+    model = saving.load(tiny_checkpoint)
+    shapes: dict[str, tuple[int, ...]] = {}
+    watched = {f"pool{i + 1}": stage for i, stage in enumerate(model.backbone.stages)}
+    watched |= {name: model.backbone.classifier.get_submodule(name) for name in ("fc6", "fc7")}
+    watched |= {name: model.head.get_submodule(name) for name in fusion.MAPS}
+    for name, layer in watched.items():
+        layer.register_forward_hook(
+            lambda _, given, made, name=name: shapes.update({name: tuple(made.shape[1:])})
+        )
+    seen = F.to_image(segmenter.shrink(photo)).float()[None] / 255
+    model(seen)
+    _, first, *rows = parts["Building VGG"].table
+    assert first[2] == f"{seen.shape[3]} x {seen.shape[2]}"
+    for (name, channels, cells, _, weights), layer in zip(rows, watched.values(), strict=True):
+        shape = shapes[name.split(", ")[-1]]
+        assert (channels, cells) == (str(shape[0]), f"{shape[2]} x {shape[1]}"), name
+        assert weights == f"{sum(one.numel() for one in layer.parameters()):,}", name
+
+
+def test_answers_of_the_first_layer_are_the_networks(subject, tiny_checkpoint):
+    model = saving.load(tiny_checkpoint)
+    images = F.to_image(subject.seen.reduce(3)).float()[None] / 255
+    stage = model.backbone.stages[0]
+    with torch.no_grad():
+        expected = stage.relu1_1(stage.conv1_1((images - model.mean) / model.std))[0]
+    answers = lesson.respond(subject, *lesson.read_first_layer(subject.segmenter))
+    np.testing.assert_allclose(answers, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_without_the_weights_file_there_is_a_sentence(photo, tiny_checkpoint):
+    live = Segmenter.of(saving.load(tiny_checkpoint), "here")
+    part = lesson.tell_weights(Subject(live, photo))
+    assert part.pictures == [] and "model.safetensors" in part.words
+
+
+def test_each_found_class_has_its_scores_at_stride_32(segmenter, photo, subject, parts):
+    scores = subject.maps["score_fr"]
+    part, found = parts["The new classifier"], segmenter(photo).found()
+    assert len(part.pictures) == len(found) + 1
+    for one in found:
+        shown = pixels(part, f"{one.name}: ").astype(int)
+        assert shown.shape[:2] == scores[one.id].shape
+        orange, blue = shown[..., 0] - shown[..., 2], -scores[one.id]
+        assert ((orange > 9) <= (blue < 0)).all() and ((orange < -9) <= (blue > 0)).all()
+    best = np.array(segmenter.palette)[scores.argmax(0)]
+    np.testing.assert_array_equal(pixels(part, "The best class"), best)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 16, 32])
+def test_the_bilinear_kernel_is_the_heads(factor: int):
+    np.testing.assert_array_equal(lesson.bilinear_kernel(factor), head.bilinear_kernel(factor))
+
+
+def test_fused_scores_are_what_the_segmenter_decides_by(segmenter, photo, subject, parts):
+    kernels, part = segmenter.kernels, parts["Fusing skips"]
+    shape = (subject.seen.height, subject.seen.width)
+    for stride, decisive in segmenter._scores(photo, (16, 8)).items():
+        fused = fusion.add_skips(subject.maps, kernels, stride)
+        logits = fusion.upscore(fused, kernels[f"upscore{stride}"], shape)
+        np.testing.assert_allclose(logits, decisive, rtol=1e-3, atol=1e-3)
+        expected = sketches.heat(fused[subject.main.id], subject.reach)
+        np.testing.assert_array_equal(pixels(part, f"Fused at stride {stride}"), expected)
+    for stride, found in segmenter.at_strides(photo, (32, 16, 8)).items():
+        overlay = found.overlay(photo, 0.75).resize(subject.seen.size)
+        np.testing.assert_array_equal(pixels(part, f"FCN-{stride}s"), overlay)
+
+
+def test_a_photo_of_one_pixel_has_a_lesson(segmenter):
+    told = list(lesson.tell(segmenter, Image.new("RGB", (1, 1))))
+    assert [title for title, _, _ in told] == list(lesson.PARTS)
+    assert all(excerpts for _, _, excerpts in told)
+
+
+class TorchDraws:
+    """Draws from torch's generator, as the trainer does."""
+
+    def random(self) -> float:
+        return torch.rand(()).item()
+
+    def integers(self, high: int) -> int:
+        return int(torch.randint(high, ()))
+
+
+RECIPES = [Recipe((48, 64), 100, (0.5, 2.0)), Recipe((150, 30), 60, (1.0, 1.5))]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_is_cut_as_the_trainer_cuts(recipe: Recipe, seed: int):
+    scene, labels = draw_scene(seed, 120)
+    trainers = transforms.RandomScaledCrop(recipe.crop_size, recipe.size, recipe.scale)
+    torch.manual_seed(seed)
+    expected = trainers.make_params([F.to_image(scene)])
+    torch.manual_seed(seed)
+    window = augment.draw_window(labels.shape, recipe, TorchDraws())
+    assert window._asdict() == {"cuts": expected["window"], **dict(list(expected.items())[1:])}
+    image = trainers.transform(tv_tensors.Image(F.to_image(scene)), expected)
+    mask = trainers.transform(tv_tensors.Mask(labels), expected)
+    crop = augment.cut_window(scene, window, recipe)
+    np.testing.assert_allclose(np.asarray(crop).transpose(2, 0, 1), image, atol=1)
+    cut_labels = augment.cut_window(Image.fromarray(labels), window, recipe)
+    # A pixel just between two of the photo's may be either's; half a pixel's shift moves 2 %.
+    assert (np.asarray(cut_labels) != np.asarray(mask)).mean() < 0.002
+
+
+def test_colours_change_as_the_trainers_do():
+    scene, _ = draw_scene(1, 80)
+    image, factors = F.to_image(scene), [0.85, 1.2, 0.9]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        params = {"fn_idx": torch.tensor([*order, 3]), "hue_factor": None}
+        names = ("brightness_factor", "contrast_factor", "saturation_factor")
+        jitter = v2.ColorJitter(0.2, 0.2, 0.2)
+        expected = jitter.transform(image, params | dict(zip(names, factors, strict=True)))
+        changed = np.asarray(augment.change_colors(scene, order, factors))
+        np.testing.assert_allclose(changed.transpose(2, 0, 1), expected, atol=3)
+
+
+def test_a_pair_stays_a_pair():
+    scene, labels = draw_scene(2, 120)
+    red = Image.fromarray(np.where(labels[..., None] == 1, 255, 0).repeat(3, 2).astype(np.uint8))
+    recipe = Recipe((60, 60), 120, (1.0, 1.0), color=0.0)
+    for seed in range(6):
+        draws = np.random.default_rng(seed)
+        image, mask = augment.augment([red, Image.fromarray(labels)], recipe, draws)
+        circle, ids = np.asarray(image)[..., 0] > 127, np.asarray(mask)
+        assert ids.shape == (60, 60)
+        np.testing.assert_array_equal(circle[ids != 255], (ids == 1)[ids != 255])
+
+
+@pytest.mark.parametrize("config", [None, {}, {"crop": "x"}, {"crop": [8, 8], "scale": [1]}, [1]])
+def test_settings_that_cannot_be_meant_are_the_defaults(config):
+    assert Recipe.of(config, 96) == Recipe(size=96)
+
+
+def test_settings_are_the_runs_and_within_bounds(root: Path):
+    given = {"crop": [10**9, 0], "scale": [0, 1e9], "color": 5, "size": 0, "flip": False}
+    assert Recipe.of(given, 96) == Recipe((1024, 1), 96, (0.1, 10.0), False, 0.9)
+    street = checkpoint.read_json(root / "checkpoints" / "street", "training.json")
+    assert Recipe.of(street["config"], 480) == Recipe((256, 320), 480, (0.7, 1.5))
