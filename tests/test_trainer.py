@@ -57,10 +57,20 @@ def test_ignored_pixels_have_no_gradient() -> None:
     labels[:, 2:4] = IGNORE_INDEX
 
     class Fixed(torch.nn.Module):
-        def forward_all(self, *arguments: Any) -> dict[int, torch.Tensor]:
+        @property
+        def head(self) -> "Fixed":
+            return self
+
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            return images
+
+        def fuse(self, features: torch.Tensor, strides: tuple[int, ...]) -> dict[int, torch.Tensor]:
             return {8: logits}
 
-    # All that is asked of a network is forward_all.
+        def upscore(self, stride: int, fused: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+            return fused
+
+    # All that is asked of a network are these four.
     Objective(Fixed(), 8, torch.ones(2))(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]
     assert not logits.grad[:, :, 2:4].any()
     assert logits.grad[:, :, :2].all()
