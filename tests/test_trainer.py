@@ -18,7 +18,7 @@ from fcn.examples import find_examples
 from fcn.head import REACHES, STRIDES
 from fcn.learning import Objective, build_optimizer
 from fcn.metrics import IGNORE_INDEX
-from fcn.trainer import Trainer, find_precision
+from fcn.trainer import Trainer
 
 
 def config_in(folder: Path, **changes: Any) -> TrainConfig:
@@ -241,11 +241,6 @@ def test_fine_tuning_starts_from_what_fits(
     assert trainer.train_set.classes == ("background", "circle")
     assert torch.equal(trainer.model.head.score_fr.weight[1], source.head.score_fr.weight[row])
     assert "Started from" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("wanted", "name"), [("fp32", "no"), ("bf16", "bf16")])
-def test_a_precision_that_is_asked_for_is_taken(wanted: str, name: str) -> None:
-    assert find_precision(wanted) == name
 
 
 def test_labels_of_samples_are_classes_or_ignored(tmp_path: Path) -> None:
