@@ -19,7 +19,10 @@ from tqdm import tqdm
 
 from fcn import album, refresh
 from fcn.config import TrainConfig, add_flags, read_config
+from fcn.devices import is_lost_peer
 from fcn.errors import InputError
+from fcn.memory import is_out_of_memory
+from fcn.progress import foresee
 from fcn.trainer import Trainer
 
 LOG_EVERY = 10
@@ -49,10 +52,15 @@ class StopSignal:
 
 
 class ProgressBar:
-    """The share of the budget that is used, the time left, the loss and the speed."""
+    """The share of the budget that is used, the time left, the loss and the speed.
+
+    The first steps are slow, and pictures are looked at between them. So the speed is counted
+    anew from the third time shown on, and the fourth time a line says what the run will take.
+    """
 
     def __init__(self, config: TrainConfig, trainer: Trainer) -> None:
         self.config, self.progress = config, trainer.progress
+        self.images, self.shown = len(trainer.train_set), 0
         self.first = self.progress.step, self.progress.seconds
         self.bar = tqdm(
             total=100,
@@ -70,11 +78,18 @@ class ProgressBar:
 
     def show(self, loss: float) -> None:
         """Bring the bar up to date."""
-        steps = self.progress.step - self.first[0]
-        speed = steps * self.config.batch_size / max(self.progress.seconds - self.first[1], 1e-9)
+        steps, seconds = self.progress.step - self.first[0], self.progress.seconds - self.first[1]
+        speed = steps * self.config.batch_size / max(seconds, 1e-9)
+        if self.shown == 2:
+            self.first = self.progress.step, self.progress.seconds
+        share = self.progress.share(self.config)
+        if self.shown == 3 and share < 1 and not self.bar.disable:
+            told = foresee(self.config, self.progress, seconds / steps, self.images)
+            tqdm.write(told, file=sys.stderr)
+        self.shown += 1
         text = f"step {self.progress.step}, loss {loss:.3f}, {speed:.1f} images/s"
         self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(100 * self.progress.share(self.config) - self.bar.n)
+        self.bar.update(100 * share - self.bar.n)
 
 
 def check_finite(loss: float, step: int, config: TrainConfig) -> None:
@@ -117,7 +132,7 @@ def train(config: TrainConfig) -> Path:
             now = time.perf_counter()
             progress.seconds += now - clock
             clock, is_stopped = now, trainer.agree(stop.wanted)
-            progress.log(loss)
+            trainer.log(loss)
             bar.show(loss)
             is_done = progress.share(config) == 1
             if is_done or album.is_due(progress.step):
@@ -132,6 +147,7 @@ def train(config: TrainConfig) -> Path:
             if is_stopped:
                 raise KeyboardInterrupt
     trainer.finish()
+    trainer.accelerator.end_training()
     return config.folder()
 
 
@@ -146,7 +162,28 @@ def parse(arguments: list[str] | None) -> TrainConfig:
     add_flags(parser, TrainConfig)
     flags = vars(parser.parse_args(arguments))
     file = flags.pop("config")
+    if flags.get("batch_size") == "auto":  # as many crops as the recipe says, split so as to fit
+        flags = {**flags, "accumulate": 0}
+        del flags["batch_size"]
     return TrainConfig(**{**(read_config(file, TrainConfig) if file else {}), **flags})
+
+
+def explain(error: RuntimeError, config: TrainConfig) -> str:
+    """Say what a failure that is no bug means and what to do, or nothing if it is one."""
+    if is_out_of_memory(error):
+        height, width = config.crop
+        first = str(error).partition("\n")[0]
+        return (
+            f"The memory is too small for this step ({first}). Give --accumulate a higher number"
+            f" (now {config.accumulate}, where 0 finds one), or lower --crop (now {height} {width})"
+            f" or --batch-size (now {config.batch_size})."
+        )
+    if is_lost_peer(error):
+        return (
+            "Another process of this run died, and its own message says why. The same command with"
+            f" --resume goes on from the last checkpoint in {config.folder()}, if it has one."
+        )
+    return ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -158,16 +195,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Saved in {run}. See it: python app.py --model {run}")
         if config.push and PartialState().is_main_process:
             refresh.publish(run, config.push, config.space, config.force)
-    except torch.OutOfMemoryError as error:
-        print(
-            f"The GPU's memory is too small for this step ({str(error).splitlines()[0]}). Raise"
-            f" --accumulate (now {config.accumulate}), or lower --crop (now"
-            f" {config.crop[0]} {config.crop[1]}) or --batch-size (now {config.batch_size}).",
-            file=sys.stderr,
-        )
-        return 1
     except InputError as error:
         print(error, file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not (told := explain(error, config)):
+            raise
+        print(told, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(

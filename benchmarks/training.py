@@ -18,9 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fcn.config import TrainConfig
 from fcn.datasets import DATASETS, open_dataset
+from fcn.devices import find_precision
 from fcn.learning import Objective, build_model, build_optimizer
 from fcn.report import describe_hardware
-from fcn.trainer import Trainer, find_precision
+from fcn.trainer import Trainer
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shlex
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,23 @@ from .datasets import DATASETS
 from .errors import InputError
 from .head import STRIDES
 from .source import OTHERS
+from .tracking import TRACKERS
 from .vgg import DEPTHS, HEADS
 
 
-def option(default: Any, help: str, choices: list[Any] | None = None) -> Any:
-    """A dataclass field that becomes a flag."""
-    metadata = {"help": help, "choices": choices}
+def crops_or_auto(text: str) -> int | str:
+    """Read ``--batch-size``; what auto means is for the command line to say."""
+    return text if text == "auto" else int(text)
+
+
+def option(
+    default: Any,
+    help: str,
+    choices: list[Any] | None = None,
+    read: Callable[[str], Any] | None = None,
+) -> Any:
+    """A dataclass field that becomes a flag; ``read`` takes more than the field's type does."""
+    metadata = {"help": help, "choices": choices, "read": read}
     if isinstance(default, list):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -54,10 +66,15 @@ class TrainConfig:
     color: float = option(0.2, "how far brightness, contrast and saturation may stray")
     balance: float = option(0.0, "how far rare classes weigh more: 1 is median frequency, 0 not")
 
-    steps: int = option(40000, "optimizer steps")
+    steps: int = option(80000, "optimizer steps")
     minutes: float = option(0.0, "stop after this much training time; 0 for no limit")
-    batch_size: int = option(16, "crops per step, over all processes")
-    accumulate: int = option(1, "passes that a step is split into, to save memory")
+    batch_size: int = option(
+        16, "crops per step, over all processes; auto splits them to fit", read=crops_or_auto
+    )
+    accumulate: int = option(0, "passes that a step is split into; 0 tries what fits the memory")
+    checkpoint_activations: bool = option(
+        False, "compute activations again in backward: less memory, more time"
+    )
     lr: float = option(3e-4, "AdamW's rate for new layers")
     backbone_lr: float = option(3e-5, "AdamW's rate for VGG's layers")
     weight_decay: float = option(1e-4, "AdamW's weight decay")
@@ -65,9 +82,10 @@ class TrainConfig:
     power: float = option(0.9, "rates fall as (1 - progress) to this power")
     clip: float = option(5.0, "largest gradient norm")
 
-    eval_every: int = option(1000, "steps between evaluations on the val split")
+    eval_every: int = option(4000, "steps between evaluations on the val split")
     save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
     watch: list[str] = option([], "photos to look at as it learns, beside four of the data set")
+    tracker: str = option("none", "who else is told the scores", ["none", *TRACKERS])
     push: str = option("", "USER/MODEL on the Hub for the best checkpoint, if it is no worse")
     space: str = option("", "USER/NAME of the Space that then moves to it")
     force: bool = option(False, "push a checkpoint that scored worse than what is there, too")
@@ -83,9 +101,11 @@ class TrainConfig:
         """Refuse numbers that no run can have; JSON and flags give lists for tuples."""
         (height, width), (low, high) = self.crop, self.scale
         self.crop, self.scale = (height, width), (low, high)
-        for name in ("steps", "batch_size", "accumulate", "eval_every", "width", "lr"):
+        for name in ("steps", "batch_size", "eval_every", "width", "lr"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
+        if self.accumulate < 0:
+            raise InputError("--accumulate must be a number of passes, or 0 to find one.")
         if height < 1 or width < 1 or not 0 < low <= high:
             raise InputError("--crop and --scale must be more than 0, and the range in order.")
         if not 0 <= self.balance <= 1:
@@ -96,7 +116,8 @@ class TrainConfig:
     def recipe(self) -> dict[str, Any]:
         """The choices that another machine can repeat: all but where things lie on this one."""
         recipe = dataclasses.asdict(self)
-        for name in ("data", "output", "resume", "workers", "watch", "push", "space", "force"):
+        local = ("data", "output", "resume", "workers", "watch", "tracker")
+        for name in (*local, "push", "space", "force"):
             del recipe[name]
         if self.backbone_weights not in ("imagenet", "none"):
             recipe["backbone_weights"] = "imagenet"
@@ -142,7 +163,7 @@ def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
             keywords["type"] = items[0]
             keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "+"
         else:
-            keywords["type"] = kind
+            keywords["type"] = field.metadata["read"] or kind
             keywords["choices"] = field.metadata["choices"]
         if kind is not bool and not keywords.get("choices"):
             keywords["metavar"] = field.name.rpartition("_")[2].upper()

@@ -142,6 +142,21 @@ class SkipFusion(nn.Module):
             "score_pool3": self.score_pool3(features.pool3 * self.pool3_scale),  # H/8
         }
 
+    def fuse(self, features: Features, strides: tuple[int, ...] = STRIDES) -> dict[int, Tensor]:
+        """Scores (N, num_classes, H/stride, W/stride) of each of ``strides``, coarse to fine."""
+        tap = self.scores(features)
+        fused = {32: tap["score_fr"]}
+        if min(strides) < 32:
+            fused[16] = self.upscore2(fused[32], tap["score_pool4"]) + tap["score_pool4"]
+        if min(strides) < 16:
+            fused[8] = self.upscore_pool4(fused[16], tap["score_pool3"]) + tap["score_pool3"]
+        return {stride: scores for stride, scores in fused.items() if stride in strides}
+
+    def upscore(self, stride: int, fused: Tensor, images: Tensor) -> Tensor:
+        """Bring the scores of one stride to the height and width of ``images`` (N, 3, H, W)."""
+        logits: Tensor = self.get_submodule(f"upscore{stride}")(fused, images)
+        return logits
+
     def forward(
         self, features: Features, images: Tensor, strides: tuple[int, ...] = STRIDES
     ) -> dict[int, Tensor]:
@@ -155,19 +170,8 @@ class SkipFusion(nn.Module):
         Returns:
             Logits (N, num_classes, H, W) by stride.
         """
-        tap = self.scores(features)
-        logits = {}
-        fused = tap["score_fr"]
-        if 32 in strides:
-            logits[32] = self.upscore32(fused, images)
-        if min(strides) < 32:
-            fused = self.upscore2(fused, tap["score_pool4"]) + tap["score_pool4"]
-        if 16 in strides:
-            logits[16] = self.upscore16(fused, images)
-        if 8 in strides:
-            fused = self.upscore_pool4(fused, tap["score_pool3"]) + tap["score_pool3"]
-            logits[8] = self.upscore8(fused, images)
-        return logits
+        fused = self.fuse(features, strides)
+        return {stride: self.upscore(stride, scores, images) for stride, scores in fused.items()}
 
     @torch.no_grad()
     def calibrate(self, features: Features, pool3: float = 0.5, pool4: float = 1.0) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from . import saving, vgg
 from .config import TrainConfig
@@ -37,6 +38,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.strides = tuple(one for one in STRIDES if one >= stride)
+        self.recompute = False
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -46,14 +48,30 @@ class Objective(nn.Module):
             images: (N, 3, H, W) float in [0, 1].
             labels: (N, H, W) int64 in [0, num_classes) or ``IGNORE_INDEX``.
         """
-        logits = self.model.forward_all(images, self.strides)
+        fused = self.model.head.fuse(self.model.features(images), self.strides)
+        given = ((stride, scores, images, labels) for stride, scores in fused.items())
         losses = [
-            F.cross_entropy(
-                one.float(), labels, self.class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
-            )
-            for one in logits.values()
+            checkpoint(self.loss_at, *one, use_reentrant=False)
+            if self.recompute
+            else self.loss_at(*one)
+            for one in given
         ]
         return torch.stack(losses).mean()
+
+    def loss_at(self, stride: int, scores: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """Sum the weighted cross-entropy of one stride's fused scores."""
+        logits = self.model.head.upscore(stride, scores, images).float()
+        return F.cross_entropy(
+            logits, labels, self.class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
+        )
+
+    def checkpoint_activations(self, wanted: bool) -> None:
+        """Choose whether backward computes activations again, for less memory and more time.
+
+        Those of VGG's stages, and the logits: 150 maps of the picture's size at each stride are
+        most of what a step on Scene Parsing keeps.
+        """
+        self.recompute = self.model.backbone.recompute = wanted
 
     def labelled(self, labels: Tensor) -> Tensor:
         """The weight of all labelled pixels, a scalar: what the loss is divided by."""

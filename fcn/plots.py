@@ -58,9 +58,9 @@ def plot_confusion(metrics: dict[str, Any]) -> Figure:
     side = min(3 + 0.4 * size, 16)
     figure, axes = build_figure(side, side)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    ticks, names = range(size), metrics["classes"]
-    axes.set_xticks(ticks, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_yticks(ticks, names, fontsize=8)
+    ticks, names, points = range(size), metrics["classes"], min(8, 700 / size)
+    axes.set_xticks(ticks, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=points)
+    axes.set_yticks(ticks, names, fontsize=points)
     axes.set(xlabel="prediction", ylabel="label", title="Share of each label's pixels, in per cent")
     for row in range(size if size <= 25 else 0):
         for column in range(size):

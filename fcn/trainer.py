@@ -9,37 +9,33 @@ from (seed, epoch, index), so a resumed run repeats what an uninterrupted one do
 import contextlib
 import copy
 import dataclasses
-import itertools
-import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import checkpoint, download, report, saving
+from . import checkpoint, report, saving
 from .album import Album, choose_pictures
-from .check import check_dataset
 from .config import TrainConfig
-from .datasets import DATASETS, SegmentationDataset, open_dataset
+from .devices import build_accelerator, start_tracker
 from .errors import InputError
 from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_strides
+from .feeding import build_samples, draw_passes, open_splits
 from .fitting import describe_fitted, find_doubt, fit, supervised_strides
 from .learning import Objective, build_model, build_optimizer, weigh_classes
+from .memory import choose_split, list_splits
 from .metrics import ConfusionMatrix
 from .model import FCN
+from .progress import Progress
 from .segmentation import Segmentation
 from .segmenter import Segmenter
-from .transforms import Augmented, EpochSampler, derived_seed, training_transform
+from .transforms import derived_seed
 
 # When one class for every pixel is no longer the way things begin, and not yet a wasted night.
 COLLAPSE_STEPS = range(200, 2001)
@@ -50,91 +46,35 @@ values that are not what they seem (python -m fcn check tells), or a VGG without
 (--backbone-weights {backbone_weights})."""
 
 
-@dataclass
-class Progress:
-    """How far a run is; saved with it."""
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-
-    def log(self, loss: float) -> None:
-        """Add to the history where the run is."""
-        self.history.append({"step": self.step, "loss": loss, "seconds": self.seconds})
-
-    def share(self, config: TrainConfig) -> float:
-        """The part of the budget that is used, from 0 to 1."""
-        used = self.step / config.steps
-        if config.minutes:
-            used = max(used, self.seconds / (60 * config.minutes))
-        return min(used, 1.0)
-
-
-def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationDataset]:
-    """The training and the validation split, after a quick look for what would spoil a run.
-
-    Scene Parsing is downloaded if it is not there; of several processes one does, the others wait.
-    """
-    download.ensure(config.dataset, Path(config.data))
-    source = DATASETS[config.dataset]
-    splits = [config.split or source.train, config.val_split or source.val]
-    chosen, kept = (config.dataset, Path(config.data)), (config.classes, config.others)
-    train_set, val_set = (open_dataset(*chosen, split, *kept) for split in splits)
-    for part in (train_set, val_set):
-        if part.shortfall():
-            tqdm.write(part.shortfall(), file=sys.stderr)
-    found = check_dataset(*chosen, splits, *kept, thorough=False)
-    if not found.ok:
-        raise InputError(f"{config.dataset} cannot be trained on as it is:\n{found}")
-    return train_set, val_set
-
-
-def split_batch(config: TrainConfig, processes: int) -> int:
-    """How many crops a process takes in one pass."""
-    passes = config.accumulate * processes
-    if config.batch_size < 1 or passes < 1 or config.batch_size % passes:
-        raise InputError(
-            f"--batch-size {config.batch_size} cannot be split evenly into {config.accumulate}"
-            f" passes of {processes} processes."
-        )
-    return config.batch_size // passes
-
-
-def find_precision(wanted: str) -> str:
-    """Accelerate's name for a precision; auto is bf16 where the hardware computes in it."""
-    if torch.cuda.is_available():
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if wanted == "bf16" or (wanted == "auto" and has_bf16) else "no"
-
-
-def leave_signals_to_main(worker: int) -> None:
-    """Let a loader's process live until the main one ends it: an interrupt is not for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 class Trainer:
     """A run: what is trained, on what, how far it is, and where it is kept."""
 
+    model: FCN
+    optimizer: torch.optim.Optimizer
+
     def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.progress = Progress()
-        # Without cpu=True, CPU processes that torchrun started would not know of one another.
-        is_cpu, precision = not torch.accelerator.is_available(), find_precision(config.precision)
-        self.accelerator = Accelerator(cpu=is_cpu, mixed_precision=precision)
+        self.config, self.run, self.progress = config, config.folder(), Progress()
+        self.accelerator = build_accelerator(config)
         self.train_set, self.val_set = open_splits(config)
-        self.run = config.folder()
-        if not config.resume and (self.run / "last").exists():
-            raise InputError(
-                f"{self.run} already holds a run: add --resume to go on with it, or choose another"
-                " folder with --output."
-            )
-        self.micro_batch = split_batch(config, self.accelerator.num_processes)
+        splits = list_splits(config, self.accelerator.num_processes)
+        self.begin()
+        weights = weigh_classes(self.train_set, config.balance)
+        self.objective = Objective(self.model, config.stride, weights)
+        self.split = choose_split(splits, self.objective, config, self.accelerator)
+        self.objective.checkpoint_activations(self.split.recompute)
+        prepared = self.accelerator.prepare(self.objective, self.optimizer)
+        self.parallel, self.optimizer = prepared
+        pictures = choose_pictures(self.train_set, self.val_set, config.watch)
+        named = self.train_set.classes, self.train_set.palette
+        self.album = Album(self.run / "album", pictures, *named)
+        start_tracker(self.accelerator, config)
+        if self.accelerator.is_main_process:
+            tqdm.write(self.split.describe(self.accelerator.num_processes), file=sys.stderr)
+
+    def begin(self) -> None:
+        """Build the network and its optimizer, or read those of the run that goes on."""
+        config, last = self.config, self.find_last()
         torch.manual_seed(config.seed)
-        last = self.find_last() if config.resume else None
         self.model = saving.load(last) if last else build_model(config, self.train_set)
         self.model.train()
         self.optimizer = build_optimizer(self.model, config)
@@ -143,16 +83,16 @@ class Trainer:
         elif not config.init:
             self.calibrate()
         self.model.to(memory_format=torch.channels_last)
-        weights = weigh_classes(self.train_set, config.balance)
-        self.objective = Objective(self.model, config.stride, weights)
-        prepared = self.accelerator.prepare(self.objective, self.optimizer)
-        self.parallel, self.optimizer = prepared
-        pictures = choose_pictures(self.train_set, self.val_set, config.watch)
-        named = self.train_set.classes, self.train_set.palette
-        self.album = Album(self.run / "album", pictures, *named)
 
-    def find_last(self) -> Path:
-        """The run's last checkpoint."""
+    def find_last(self) -> Path | None:
+        """The run's last checkpoint if it is resumed; a run that is there is never overwritten."""
+        if not self.config.resume:
+            if (self.run / "last").exists():
+                raise InputError(
+                    f"{self.run} already holds a run: add --resume to go on with it, or choose"
+                    " another folder with --output."
+                )
+            return None
         folder = checkpoint.follow(self.run / "last")
         if not folder.is_dir():
             raise InputError(f"{self.run} holds no run to resume; leave out --resume to start one.")
@@ -171,35 +111,10 @@ class Trainer:
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
         self.progress = Progress(**state["progress"])
 
-    def samples(self) -> Augmented:
-        """The training samples, by (epoch, index)."""
-        config = self.config
-        size = config.size or self.train_set.size
-        transform = training_transform(config.crop, size, config.scale, config.flip, config.color)
-        return Augmented(self.train_set, transform, config.seed)
-
     def batches(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
         """The passes of each step from where the run is, without end."""
-        config, accelerator = self.config, self.accelerator
-        loader = DataLoader(
-            self.samples(),
-            batch_size=self.micro_batch,
-            sampler=EpochSampler(
-                len(self.train_set),
-                config.seed,
-                start=self.progress.step * config.batch_size,
-                rank=accelerator.process_index,
-                world=accelerator.num_processes,
-            ),
-            num_workers=min(os.cpu_count() or 1, 8) if config.workers < 0 else config.workers,
-            worker_init_fn=leave_signals_to_main,
-            pin_memory=accelerator.device.type == "cuda",
-            # Its own generator: a loader without one draws from the one that dropout uses.
-            generator=torch.Generator(),
-        )
-        stream = iter(loader)
-        while True:
-            yield list(itertools.islice(stream, config.accumulate))
+        samples, step = build_samples(self.config, self.train_set), self.progress.step
+        return draw_passes(self.config, samples, self.split, self.accelerator, step)
 
     def step(self, passes: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Take one optimizer step.
@@ -238,7 +153,7 @@ class Trainer:
 
     def calibrate(self) -> None:
         """Bring the skips of a fresh network to size, on the first pictures of the split."""
-        samples = self.samples()
+        samples = build_samples(self.config, self.train_set)
         images = torch.stack([samples[0, index][0] for index in range(min(4, len(samples)))])
         with torch.no_grad():
             self.model.head.calibrate(self.model.features(images))
@@ -269,6 +184,9 @@ class Trainer:
         matrix, confidences = self.score(segmenter, (served.stride,))[served.stride]
         scores = {"mean_iou": matrix.mean_iou, "pixel_accuracy": matrix.pixel_accuracy}
         progress.history.append({"step": progress.step, **scores})
+        by_class = {f"iou/{name}": iou for name, iou in matrix.per_class_iou.items()}
+        told = {name: value for name, value in by_class.items() if value is not None}
+        self.accelerator.log({**scores, **told}, step=progress.step)
         if matrix.mean_iou > progress.best:
             progress.best = matrix.mean_iou
             served.doubt_below = find_doubt(confidences)
@@ -277,6 +195,12 @@ class Trainer:
         if is_main:
             tqdm.write(f"Step {progress.step} on {self.val_set.split}:\n{matrix.table()}")
         return matrix.mean_iou
+
+    def log(self, loss: float) -> None:
+        """Add a loss to the history, and to the tracker with the rate of new layers."""
+        self.progress.log(loss)
+        rate = self.optimizer.param_groups[-1]["lr"]
+        self.accelerator.log({"loss": loss, "lr": rate}, step=self.progress.step)
 
     def look(self) -> None:
         """See what the network makes of a few pictures, and warn if it is the same everywhere."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
 from .errors import InputError
@@ -93,6 +94,9 @@ def build_classifier(head: str, width: int, dropout: float) -> nn.Sequential:
 class VGG(nn.Module):
     """VGG's five stages, fc6 and fc7.
 
+    Attributes:
+        recompute: Whether backward computes a stage's activations again, instead of keeping them.
+
     Args:
         name: A key of ``DEPTHS``.
         head: One of ``HEADS``: which fc6 and fc7.
@@ -116,7 +120,7 @@ class VGG(nn.Module):
             stage = build_stage(index + 1, in_channels[index], WIDTHS[index], depth)
             self.add_module(f"stage{index + 1}", stage)
         self.classifier = build_classifier(head, width, dropout)
-        self.head = head
+        self.head, self.recompute = head, False
         self.channels = (WIDTHS[2], WIDTHS[3], PAPER_WIDTH if head == "paper" else width)
 
     @property
@@ -140,7 +144,7 @@ class VGG(nn.Module):
         pools = []
         x = images
         for stage in self.stages:
-            x = stage(x)
+            x = checkpoint(stage, x, use_reentrant=False) if self.recompute else stage(x)
             pools.append(x)
         return Features(pools[2], pools[3], self.classifier(x))
 

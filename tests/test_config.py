@@ -40,6 +40,15 @@ def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
     assert train.parse(["--config", str(file)]) == TrainConfig(seed=3)
 
 
+def test_an_automatic_batch_keeps_the_recipe_and_finds_how_to_split_it(tmp_path: Path) -> None:
+    file = tmp_path / "training.json"
+    file.write_text(json.dumps({"batch_size": 12, "accumulate": 3}))
+    config = train.parse(["--config", str(file), "--batch-size", "auto"])
+    assert (config.batch_size, config.accumulate) == (12, 0)
+    assert train.parse(["--batch-size", "auto"]) == TrainConfig()
+    assert train.parse(["--batch-size", "6"]).batch_size == 6
+
+
 @pytest.mark.parametrize("text", ["[]", "{", '{"config": 3}', '{"sede": 1}'])
 def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.json"
@@ -50,7 +59,14 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 0}, {"batch_size": -1}, {"crop": (0, 10)}, {"scale": (2, 1)}, {"frozen_stages": 6}],
+    [
+        {"steps": 0},
+        {"batch_size": -1},
+        {"crop": (0, 10)},
+        {"scale": (2, 1)},
+        {"frozen_stages": 6},
+        {"accumulate": -1},
+    ],
 )
 def test_impossible_numbers_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InputError, match="--"):

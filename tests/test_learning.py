@@ -6,8 +6,9 @@ import torch
 from conftest import build_tiny
 from PIL import Image
 
+from fcn.config import TrainConfig
 from fcn.datasets import SegmentationDataset, open_dataset
-from fcn.learning import Objective, weigh_classes
+from fcn.learning import Objective, build_optimizer, weigh_classes
 from fcn.metrics import IGNORE_INDEX
 
 
@@ -56,3 +57,32 @@ def test_ignored_pixels_weigh_nothing() -> None:
     objective = Objective(build_tiny(["a", "b"]), 8, torch.tensor([2.0, 3.0]))
     labels = torch.tensor([[0, 1, 1, IGNORE_INDEX]])
     assert float(objective.labelled(labels)) == 8
+
+
+def gradients(objective: Objective, recompute: bool) -> tuple[list[torch.Tensor], int]:
+    """Gradients of a step with dropout, and how many bytes are kept for backward."""
+    kept: dict[int, int] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        kept[value.data_ptr()] = value.nbytes
+        return value
+
+    torch.manual_seed(0)
+    images, labels = torch.rand(2, 3, 64, 64), torch.randint(0, 40, (2, 64, 64))
+    objective.checkpoint_activations(recompute)
+    objective.zero_grad()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        loss = objective(images, labels)
+    loss.backward()
+    return [p.grad for p in objective.parameters() if p.grad is not None], sum(kept.values())
+
+
+def test_activations_computed_again_change_memory_and_no_gradient() -> None:
+    model = build_tiny([str(i) for i in range(40)], dropout=0.5).train()
+    build_optimizer(model, TrainConfig(frozen_stages=2))
+    objective = Objective(model, 8, torch.ones(40))
+    (plain, much), (again, little) = (gradients(objective, one) for one in (False, True))
+    assert len(plain) == len(again)
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    weights = sum(p.nbytes for p in model.parameters())
+    assert little - weights < 0.3 * (much - weights)

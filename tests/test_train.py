@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -50,8 +51,14 @@ def write_shuffled_shapes(folder: Path) -> None:
     (folder / "classes.txt").write_text("\n".join(SHAPES))
 
 
-def test_shapes_are_learnt_and_then_served(root: Path, tmp_path: Path) -> None:
+def test_shapes_are_learnt_and_then_served(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     segmenter = learn(root, tmp_path / "run", "--dataset", "shapes")
+    told = capsys.readouterr().err
+    assert "A step takes 8 crops (processes: 1, passes: 1, crops: 8)." in told
+    assert "left for 70 steps, which are 2.8 epochs of 200 images" in told
+    assert "--minutes 60" in told
     val_set = open_dataset("shapes", tmp_path, "val")
     matrix, _ = evaluate(segmenter, val_set, progress=False)
     assert matrix.mean_iou >= 0.8
@@ -76,7 +83,7 @@ def start(output: Path, *flags: str) -> subprocess.Popen[str]:
 
 
 def wait_for(is_there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not is_there():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
@@ -114,22 +121,53 @@ def test_an_interrupted_run_is_saved_first(tmp_path: Path, kind: signal.Signals)
     assert "Traceback" not in errors
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    flags = [*TINY.split(), "--dropout", "0", "--precision", "fp32", "--steps", "10"]
-    assert train.main([*flags, "--output", str(tmp_path / "one")]) == 0
+def launch(output: Path, *flags: str) -> subprocess.Popen[str]:
+    """A run of two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["train.py", *flags, "--output", str(tmp_path / "two")]
+    command += ["train.py", *TINY.split(), *flags, "--output", str(output)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.count("Step 10 on val") == 1
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
+    flags = ["--dropout", "0", "--precision", "fp32", "--steps", "10"]
+    assert train.main([*TINY.split(), *flags, "--output", str(tmp_path / "one")]) == 0
+    process = launch(tmp_path / "two", *flags)
+    shown, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert errors.count("(processes: 2, passes: 1, crops: 1)") == 1
+    assert shown.count("Step 10 on val") == 1
     one, two = (checkpoint.resolve(tmp_path / name) for name in ("one", "two"))
     losses = [
         [entry["loss"] for entry in checkpoint.read_json(run, "training.json")["history"][:-1]]
         for run in (one, two)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    pixels = [np.sum(checkpoint.read_json(run, "metrics.json")["confusion"]) for run in (one, two)]
+    scores = [checkpoint.read_json(run, "metrics.json") for run in (one, two)]
+    pixels = [np.sum(score["confusion"]) for score in scores]
     assert pixels[0] == pixels[1]  # each picture is scored once
+    assert scores[0]["mean_iou"] == pytest.approx(scores[1]["mean_iou"], abs=0.01)
+
+
+def find_worker(rank: int, launcher: int) -> int:
+    """The process of a rank that a launcher started."""
+    for child in psutil.Process(launcher).children(recursive=True):
+        if child.environ().get("RANK") == str(rank):
+            return child.pid
+    raise AssertionError(f"no process has rank {rank}")
+
+
+def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = launch(run, "--steps", "100000", "--save-minutes", "0.0001")
+    wait_for((run / "last").exists, process)
+    os.kill(find_worker(1, process.pid), signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"--resume goes on from the last checkpoint in {run}" in errors
+    assert "SIGKILL" in errors  # the launcher says which process it was
+    assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] >= 10
 
 
 def test_minutes_are_a_budget(tmp_path: Path) -> None:
@@ -157,7 +195,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert all(v.isfinite().all() for v in saving.load(before).state_dict().values())
 
 
-def test_a_gpu_that_is_too_small_is_told_which_flags_to_lower(
+def test_memory_that_is_too_small_is_told_which_flags_to_lower(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(config: object) -> None:

@@ -18,7 +18,7 @@ from fcn.examples import find_examples
 from fcn.head import REACHES, STRIDES
 from fcn.learning import Objective, build_optimizer
 from fcn.metrics import IGNORE_INDEX
-from fcn.trainer import Trainer, find_precision
+from fcn.trainer import Trainer
 
 
 def config_in(folder: Path, **changes: Any) -> TrainConfig:
@@ -57,10 +57,20 @@ def test_ignored_pixels_have_no_gradient() -> None:
     labels[:, 2:4] = IGNORE_INDEX
 
     class Fixed(torch.nn.Module):
-        def forward_all(self, *arguments: Any) -> dict[int, torch.Tensor]:
+        @property
+        def head(self) -> "Fixed":
+            return self
+
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            return images
+
+        def fuse(self, features: torch.Tensor, strides: tuple[int, ...]) -> dict[int, torch.Tensor]:
             return {8: logits}
 
-    # All that is asked of a network is forward_all.
+        def upscore(self, stride: int, fused: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+            return fused
+
+    # All that is asked of a network are these four.
     Objective(Fixed(), 8, torch.ones(2))(torch.rand(1, 3, 6, 6), labels).backward()  # type: ignore[arg-type]
     assert not logits.grad[:, :, 2:4].any()
     assert logits.grad[:, :, :2].all()
@@ -231,11 +241,6 @@ def test_fine_tuning_starts_from_what_fits(
     assert trainer.train_set.classes == ("background", "circle")
     assert torch.equal(trainer.model.head.score_fr.weight[1], source.head.score_fr.weight[row])
     assert "Started from" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("wanted", "name"), [("fp32", "no"), ("bf16", "bf16")])
-def test_a_precision_that_is_asked_for_is_taken(wanted: str, name: str) -> None:
-    assert find_precision(wanted) == name
 
 
 def test_labels_of_samples_are_classes_or_ignored(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""What a run computes on: the devices and processes that Accelerate finds, and their precision."""
+
+import torch
+from accelerate import Accelerator
+
+from .config import TrainConfig
+from .tracking import check_tracker
+
+
+def find_precision(wanted: str) -> str:
+    """Accelerate's name for a precision; auto is bf16 where the hardware computes in it."""
+    if torch.cuda.is_available():
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if wanted == "bf16" or (wanted == "auto" and has_bf16) else "no"
+
+
+def build_accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate for this process and its place among the others of one launch, with its tracker.
+
+    Raises:
+        InputError: If the tracker's package is missing.
+    """
+    check_tracker(config.tracker)
+    return Accelerator(
+        # Without it, CPU processes that torchrun started would not know of one another.
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=find_precision(config.precision),
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=config.folder(),
+    )
+
+
+def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Tell the tracker, if there is one, every choice of the run; it takes no lists."""
+    told = {
+        name: " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        for name, value in config.recipe().items()
+    }
+    accelerator.init_trackers("fcn", told)
+
+
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Whether an error says that another process of this launch is gone."""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)

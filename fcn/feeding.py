@@ -1,0 +1,89 @@
+"""What a run is fed: its splits, its training samples, and the passes of each step.
+
+The convention: what a process is fed depends on the step, its rank and the seed alone, so a resumed
+run is fed what an uninterrupted one is, and processes share the batch that one would take.
+"""
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from . import download
+from .check import check_dataset
+from .config import TrainConfig
+from .datasets import DATASETS, SegmentationDataset, open_dataset
+from .errors import InputError
+from .memory import Split
+from .transforms import Augmented, EpochSampler, training_transform
+
+
+def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """The training and the validation split, after a quick look for what would spoil a run.
+
+    Scene Parsing is downloaded if it is not there; of several processes one does, the others wait.
+    """
+    download.ensure(config.dataset, Path(config.data))
+    source = DATASETS[config.dataset]
+    splits = [config.split or source.train, config.val_split or source.val]
+    chosen, kept = (config.dataset, Path(config.data)), (config.classes, config.others)
+    train_set, val_set = (open_dataset(*chosen, split, *kept) for split in splits)
+    for part in (train_set, val_set):
+        if part.shortfall():
+            tqdm.write(part.shortfall(), file=sys.stderr)
+    found = check_dataset(*chosen, splits, *kept, thorough=False)
+    if errors := [one for one in found.problems if one.is_error]:
+        others = f" (and {len(errors) - 1} more)" if errors[1:] else ""
+        raise InputError(
+            f"{config.dataset} cannot be trained on: {errors[0].file}: {errors[0].text}{others}."
+            f" `python -m fcn check` looks at every file."
+        )
+    return train_set, val_set
+
+
+def build_samples(config: TrainConfig, train_set: SegmentationDataset) -> Augmented:
+    """The training samples, by (epoch, index)."""
+    size = config.size or train_set.size
+    transform = training_transform(config.crop, size, config.scale, config.flip, config.color)
+    return Augmented(train_set, transform, config.seed)
+
+
+def draw_passes(
+    config: TrainConfig, samples: Augmented, split: Split, accelerator: Accelerator, step: int
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """The (images, labels) of each pass of each step for one process, from ``step`` on."""
+    loader = DataLoader(
+        samples,
+        batch_size=split.crops,
+        sampler=EpochSampler(
+            len(samples),
+            config.seed,
+            start=step * config.batch_size,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+        ),
+        num_workers=min(os.cpu_count() or 1, 8) if config.workers < 0 else config.workers,
+        worker_init_fn=leave_signals_to_main,
+        pin_memory=accelerator.device.type == "cuda",
+        # Its own generator: a loader without one draws from the one that dropout uses.
+        generator=torch.Generator(),
+    )
+    stream = iter(loader)
+    while True:
+        yield list(itertools.islice(stream, split.passes))
+
+
+def leave_signals_to_main(worker: int) -> None:
+    """Give a loader's process a group of its own, so that only the main one ends it.
+
+    Ctrl-C and a launcher's termination go to a whole group, and the main process must be able to
+    save the run first.
+    """
+    os.setsid()

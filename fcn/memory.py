@@ -1,0 +1,179 @@
+"""How a step is split so that it fits the memory, which is found out by trying.
+
+The convention: how many crops a step takes is the recipe's and is never changed, only in how many
+passes it takes them, so every machine learns the same. What is tried is a copy, on noise, and a
+run then begins as if nothing had been tried.
+"""
+
+import contextlib
+import copy
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psutil
+import torch
+from accelerate import Accelerator
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from .config import TrainConfig
+from .errors import InputError
+from .learning import Objective, build_optimizer
+
+
+class Split(NamedTuple):
+    """How a process takes its share of a step.
+
+    Attributes:
+        passes: Whose gradients are added up.
+        crops: In each of them.
+        recompute: Whether backward computes activations again, instead of keeping them.
+    """
+
+    passes: int
+    crops: int
+    recompute: bool
+
+    def describe(self, processes: int) -> str:
+        """Say who takes what.
+
+        >>> Split(2, 4, recompute=True).describe(3)
+        'A step takes 24 crops (processes: 3, passes: 2, crops: 4; activations computed again).'
+        """
+        total = processes * self.passes * self.crops
+        again = "; activations computed again" if self.recompute else ""
+        return (
+            f"A step takes {total} crops (processes: {processes}, passes: {self.passes},"
+            f" crops: {self.crops}{again})."
+        )
+
+
+def list_splits(config: TrainConfig, processes: int) -> list[Split]:
+    """The splits of a step that a config allows, the fastest first.
+
+    Raises:
+        InputError: If the batch cannot be divided evenly.
+    """
+    share, rest = divmod(config.batch_size, processes)
+    passes = [config.accumulate] if config.accumulate else range(1, share + 1)
+    even = [number for number in passes if share % number == 0]
+    if rest or not share or not even:
+        raise InputError(
+            f"--batch-size {config.batch_size} cannot be split evenly among {processes} processes"
+            f" and into {config.accumulate or 'any number of'} passes."
+        )
+    splits = [Split(one, share // one, config.checkpoint_activations) for one in even]
+    if not (config.accumulate or config.checkpoint_activations):
+        splits.append(splits[-1]._replace(recompute=True))
+    return splits
+
+
+def choose_split(
+    splits: list[Split],
+    objective: Objective,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    room: int | None = None,
+) -> Split:
+    """The first split that fits the memory of every process; one alone is not tried.
+
+    Args:
+        splits: As ``list_splits`` gives them.
+        objective: What learns; it stays where and as it is.
+        config: Of the run.
+        accelerator: Of the run.
+        room: Bytes that a CPU process may take beside what it has; this process's part of what the
+            machine has if None.
+
+    Raises:
+        InputError: If none fits.
+    """
+    processes = accelerator.num_processes
+    if len(splits) == 1:
+        return splits[0]
+    for split in splits:
+        fits = torch.tensor(float(does_fit(split, objective, config, accelerator, room)))
+        clear_device_cache(garbage_collection=True)
+        if accelerator.reduce(fits.to(accelerator.device)) == processes:
+            if accelerator.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(accelerator.device)
+            return split
+    height, width = config.crop
+    raise InputError(
+        f"A step on one crop of {height}x{width} does not fit the memory, even if activations are"
+        f" computed again: lower --crop, or --width (now {config.width}), or raise"
+        f" --frozen-stages (now {config.frozen_stages})."
+    )
+
+
+def does_fit(
+    split: Split,
+    objective: Objective,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    room: int | None,
+) -> bool:
+    """Whether a step fits the memory of this process; draws no random number."""
+    device = accelerator.device
+    if room is None:
+        room = psutil.virtual_memory().available // accelerator.num_processes
+    limit = limited(room) if device.type == "cpu" else contextlib.nullcontext()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), limit:
+            rehearse(split, objective, config, accelerator)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def rehearse(
+    split: Split, objective: Objective, config: TrainConfig, accelerator: Accelerator
+) -> None:
+    """Take a step on noise with a copy of what learns."""
+    device = accelerator.device
+    trial = copy.deepcopy(objective).to(device)
+    trial.to(memory_format=torch.channels_last)
+    trial.checkpoint_activations(split.recompute)
+    optimizer = build_optimizer(trial.model, config)
+    # Gradients and AdamW's moments are there already in all passes and steps but the first.
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    images = torch.rand(split.crops, 3, *config.crop, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(trial.model.num_classes, (split.crops, *config.crop), device=device)
+    with accelerator.autocast():
+        loss = trial(images, labels)
+    loss.backward()
+    optimizer.step()
+
+
+@contextlib.contextmanager
+def limited(room: int) -> Iterator[None]:
+    """Let this process take ``room`` more bytes of a CPU's memory and then fail as a GPU would.
+
+    Without a limit, a process that takes too much is killed without a word. Only Linux has one.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = psutil.Process().memory_info().vms + room
+    if before[0] != resource.RLIM_INFINITY:
+        most = min(most, before[0])
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is too small, on any device."""
+    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_named or (isinstance(error, Exception) and should_reduce_batch_size(error))

@@ -1,0 +1,81 @@
+"""What a run computes on, and whom it tells."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from accelerate.tracking import GeneralTracker, on_main_process, register_tracker_class
+
+import train
+from fcn import tracking
+from fcn.devices import find_precision, is_lost_peer
+from fcn.tracking import TRACKERS
+
+
+class Recorder(GeneralTracker):
+    """A tracker as Accelerate knows them, which keeps all that it is told."""
+
+    name = "recorder"
+    requires_logging_directory = False
+    choices: ClassVar[dict[str, Any]] = {}
+    told: ClassVar[dict[int, dict[str, float]]] = {}
+
+    def __init__(self, run_name: str) -> None:
+        super().__init__()
+
+    @property
+    def tracker(self) -> None:
+        return None
+
+    @on_main_process
+    def start(self) -> None:
+        self.told.clear()
+
+    @on_main_process
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        self.choices.update(values)
+
+    @on_main_process
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.told.setdefault(step, {}).update(values)
+
+
+@pytest.mark.parametrize(("wanted", "name"), [("fp32", "no"), ("bf16", "bf16")])
+def test_a_precision_that_is_asked_for_is_taken(wanted: str, name: str) -> None:
+    assert find_precision(wanted) == name
+
+
+def test_a_tracker_is_told_scalars_and_every_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_tracker_class(Recorder)
+    tiny = "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2"
+    config = train.parse([*tiny.split(), "--steps", "20", "--eval-every", "20", "--workers", "1"])
+    config.tracker, config.output = Recorder.name, str(tmp_path / "run")
+    train.train(config)
+    assert list(Recorder.told) == [10, 20]
+    assert Recorder.told[10].keys() == {"loss", "lr"}
+    scores = {"mean_iou", "pixel_accuracy", "iou/background", "iou/circle"}
+    assert scores <= Recorder.told[20].keys()
+    assert all(isinstance(one, float) for one in Recorder.told[20].values())
+    assert Recorder.choices["crop"] == "32 32"
+    assert Recorder.choices["steps"] == 20
+    assert "output" not in Recorder.choices
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracker_that_is_not_installed_is_one_sentence(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tracking, "get_available_trackers", list)  # some machines have one
+    assert train.main(["--tracker", name, "--data", "nowhere"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"pip install {name}")
+
+
+def test_a_bug_is_not_taken_for_a_lost_process() -> None:
+    closed = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error"
+    assert is_lost_peer(RuntimeError(closed))
+    assert is_lost_peer(torch.distributed.DistBackendError("NCCL communicator was aborted"))
+    assert not is_lost_peer(RuntimeError("expected scalar type Float"))

@@ -1,0 +1,26 @@
+"""How long a run takes, in words."""
+
+from typing import Any
+
+import pytest
+
+from fcn.config import TrainConfig
+from fcn.progress import Progress, foresee
+
+
+@pytest.mark.parametrize(
+    ("changes", "pace", "words"),
+    [
+        ({}, 0.5, "About 2.8 h left for 19,980 steps, which are 15.8 epochs of 20,210 images"),
+        ({}, 0.5, "on which an epoch takes 11 min: --minutes 60 would train for an hour"),
+        ({"minutes": 60}, 0.5, "About 60 min left for 7,180 steps, which are 5.7 epochs"),
+        ({"steps": 120, "minutes": 60}, 0.5, "About 50 s left for 100 steps"),
+        ({"batch_size": 2}, 60, "an epoch takes 7.0 days"),
+    ],
+)
+def test_a_run_says_what_it_will_take(changes: dict[str, Any], pace: float, words: str) -> None:
+    config = TrainConfig(**{"steps": 20000, **changes})
+    text = foresee(config, Progress(step=20, seconds=10), pace, 20210)
+    assert words in text
+    assert ("--minutes" in text) == (not config.minutes)
+    assert "validation is not counted" in text
