@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -17,8 +18,10 @@ from PIL import Image
 
 import train
 from fcn import checkpoint, saving
+from fcn.config import TrainConfig
 from fcn.datasets import open_dataset
 from fcn.evaluation import evaluate
+from fcn.progress import Progress
 from fcn.segmenter import Segmenter
 from fcn.shapes import SHAPES
 from fcn.trainer import Trainer
@@ -67,6 +70,21 @@ def test_shapes_are_learnt_and_then_served(
     assert (segmenter(photo).labels == labels).mean() > 0.9
     kept = (tmp_path / "run" / "album").glob("*-0.png")
     assert sorted(int(file.stem.split("-")[0]) for file in kept) == [10, 20, 50, 100, 110]
+
+
+def test_the_time_left_is_told_once_and_without_the_slow_start(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress, main = Progress(), SimpleNamespace(is_main_process=True)
+    run = SimpleNamespace(progress=progress, train_set=range(200), accelerator=main)
+    # All that the bar asks of a trainer are these three.
+    with train.ProgressBar(TrainConfig(steps=110, batch_size=8), run) as bar:  # type: ignore[arg-type]
+        for progress.step in range(10, 111, 10):
+            progress.seconds = 100 + progress.step
+            bar.show(1.0)
+    told = capsys.readouterr().err
+    assert told.count("left for") == 1
+    assert "About 70 s left for 70 steps, which are 2.8 epochs of 200 images" in told
 
 
 def test_shuffled_labels_teach_nothing(root: Path, tmp_path: Path) -> None:
