@@ -6,7 +6,9 @@ size the scores of 150 classes would take 7 GB, so they are made and used tile b
 tile only the classes that come near the best one there are looked at.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
@@ -36,13 +38,17 @@ def decide(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
     across = [
         _Line(left, tile_width, width, scores.shape[2]) for left in range(0, width, tile_width)
     ]
-    for top in range(0, height, tile_height):
+
+    def fill(top: int) -> None:
         y = _Line(top, tile_height, height, scores.shape[1])
         for x in across:
             near = scores[:, y.cells, x.cells]
             some = _contenders(near)
             tile = y.enlarge(x.enlarge(near[some], 2), 1)
             labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = _choose(tile, some)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy works without Python's lock
+        list(pool.map(fill, range(0, height, tile_height)))  # raises what a thread raised
     return labels, confidence
 
 
@@ -73,12 +79,17 @@ class _Line:
         before = np.minimum(centers.astype(int), max(count - 2, 0))
         start, stop = int(before[0]), min(int(before[-1]) + 2, count)
         self.cells = slice(start, stop)
+        self._is_same = count == size
+        if self._is_same:
+            self.cells = self.pixels
         self._before = before - start
         self._after = np.minimum(self._before + 1, stop - start - 1)
         self._share = (centers - before).astype(np.float32)
 
     def enlarge(self, scores: np.ndarray, axis: int) -> np.ndarray:
         """Interpolate (k, rows, columns) scores along axis 1 or 2."""
+        if self._is_same:
+            return scores
         shares = self._share[:, None] if axis == 1 else self._share
         before = scores.take(self._before, axis)
         result = scores.take(self._after, axis)

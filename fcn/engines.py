@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from . import checkpoint
+from . import amx, checkpoint
 from .errors import InputError
 from .fusion import KERNELS, MAPS, fuse
 
@@ -198,7 +198,8 @@ def _open_session(file: Path) -> "onnxruntime.InferenceSession":
     options.intra_op_num_threads = os.cpu_count() or 1
     options.log_severity_level = 4  # what it would log is raised as well
     try:
-        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        content = amx.adapted(file)
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a class of its own for each kind of damage
         reason = str(error).rpartition("failed:")[2].partition("\n")[0]
         raise InputError(f"{file} is damaged or cannot be run here ({reason}).") from error

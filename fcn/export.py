@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -50,14 +51,15 @@ class Maps(nn.Module):
     def __init__(self, model: FCN) -> None:
         super().__init__()
         self.backbone, self.head = copy.deepcopy(model.backbone), model.head
-        self.register_buffer("mean", 255 * model.mean)
+        # ONNX Runtime's fast convolution takes channels by fours, so the picture gets one of zeros.
+        self.register_buffer("mean", F.pad(255 * model.mean, (0, 0, 0, 0, 0, 1)))  # (4, 1, 1)
         # Dividing the first weights is the same as dividing every pixel.
-        first = self.backbone.convolutions()[0].get_parameter("weight")  # (64, 3, 3, 3)
-        first.data /= 255 * model.std
+        first = self.backbone.convolutions()[0].get_parameter("weight")
+        first.data = F.pad(first.data / (255 * model.std), (0, 0, 0, 0, 0, 1))  # (64, 4, 3, 3)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Score a picture (h, w, 3)."""
-        images = image.permute(2, 0, 1)[None].float()  # (1, 3, h, w)
+        images = F.pad(image, (0, 1)).permute(2, 0, 1)[None].float()  # (1, 4, h, w)
         maps = self.head.scores(self.backbone(images - self.mean))
         kernels = [self.head.get_parameter(f"{name}.weight").clone() for name in KERNELS]
         return *(maps[name] for name in MAPS), *kernels
@@ -103,21 +105,12 @@ def calibration_images(
     return images
 
 
-def export_checkpoint(
-    folder: Path,
-    images: Sequence[np.ndarray],
-    reduce_range: bool = True,
-    percentile: float | None = None,
-) -> Path:
+def export_checkpoint(folder: Path, images: Sequence[np.ndarray]) -> Path:
     """Write ``model_int8.onnx`` into a checkpoint folder; it is there whole or not at all.
 
     Args:
         folder: The checkpoint folder.
         images: What to calibrate on, as ``calibration_images`` gives it; at least one.
-        reduce_range: Whether weights have 7 bits, which keeps sums of products from saturating
-            on processors without VNNI.
-        percentile: The share in per cent of activations that the range of a layer covers; all if
-            None.
 
     Returns:
         The file.
@@ -137,7 +130,7 @@ def export_checkpoint(
         onnx.save(trace(model), draft)
         # The sizes are symbols in the file already; a second inference of them fails.
         quant_pre_process(draft, prepared, skip_symbolic_shape=True)
-        quantise(prepared, draft, images, reduce_range, percentile)
+        quantise(prepared, draft, images)
         quantised = onnx.load(draft)
         onnx.helper.set_model_props(quantised, made_from)
         onnx.save(quantised, draft)
@@ -169,17 +162,10 @@ def trace(model: FCN) -> onnx.ModelProto:
     return proto
 
 
-def quantise(
-    source: Path,
-    target: Path,
-    images: Sequence[np.ndarray],
-    reduce_range: bool,
-    percentile: float | None,
-) -> None:
-    """Quantise a float ONNX file statically; for the arguments see ``export_checkpoint``."""
+def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
+    """Quantise a float ONNX file statically; for the images see ``export_checkpoint``."""
     nodes = onnx.load(source, load_external_data=False).graph.node
     scores = [node.name for node in nodes if node.op_type == "Conv" and node.output[0] in MAPS]
-    is_cut = percentile is not None
     quantize_static(
         source,
         target,
@@ -187,12 +173,12 @@ def quantise(
         op_types_to_quantize=["Conv", "Relu", "MaxPool"],
         nodes_to_exclude=scores,
         per_channel=True,
-        reduce_range=reduce_range,
+        reduce_range=True,  # 7 bits: sums of products saturate without VNNI; amx.py wants it too
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.Percentile if is_cut else CalibrationMethod.MinMax,
+        calibrate_method=CalibrationMethod.MinMax,
         # One picture at a time: the activations of all at once would take gigabytes.
-        extra_options={"CalibStridedMinMax": 1, "CalibPercentile": percentile},
+        extra_options={"CalibStridedMinMax": 1},
     )
 
 
