@@ -86,6 +86,7 @@ class TrainConfig:
     save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
     watch: list[str] = option([], "photos to look at as it learns, beside four of the data set")
     tracker: str = option("none", "who else is told the scores", ["none", *TRACKERS])
+    export: bool = option(True, "at the end, write int8 weights too: a CPU's fast answers")
     push: str = option("", "USER/MODEL on the Hub for the best checkpoint, if it is no worse")
     space: str = option("", "USER/NAME of the Space that then moves to it")
     force: bool = option(False, "push a checkpoint that scored worse than what is there, too")

@@ -38,6 +38,7 @@ from .errors import InputError
 from .evaluation import describe, evaluate
 from .fusion import KERNELS, MAPS
 from .model import FCN
+from .report import write_report
 from .segmenter import Segmenter, network_size
 
 IMAGES = 32  # to calibrate on
@@ -180,6 +181,34 @@ def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
         # One picture at a time: the activations of all at once would take gigabytes.
         extra_options={"CalibStridedMinMax": 1},
     )
+
+
+def add_int8(
+    folder: Path,
+    train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
+    count: int = IMAGES,
+) -> dict[str, Any]:
+    """Give a checkpoint its int8 file, and keep the file's scores in ``metrics.json`` and the card.
+
+    Args:
+        folder: The checkpoint folder.
+        train_set: What to calibrate on.
+        val_set: What to score on.
+        count: Pictures to calibrate on.
+
+    Returns:
+        What is kept as ``int8``, see ``evaluation.describe``.
+
+    Raises:
+        InputError: If the checkpoint is damaged.
+    """
+    size = checkpoint.read_json(folder, checkpoint.CONFIG_NAME).get("inference_size", 0)
+    export_checkpoint(folder, calibration_images(train_set, size, count))
+    report = score(folder, val_set)
+    if checkpoint.read_json(folder, "training.json"):
+        write_report(folder)
+    return report
 
 
 def score(folder: Path, dataset: SegmentationDataset) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from .config import TrainConfig
 from .devices import build_accelerator, start_tracker
 from .errors import InputError
 from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_strides
+from .export import add_int8
 from .feeding import build_samples, draw_passes, open_splits
 from .fitting import describe_fitted, find_doubt, fit, supervised_strides
 from .learning import Objective, build_model, build_optimizer, weigh_classes
@@ -215,7 +216,7 @@ class Trainer:
             tqdm.write(COLLAPSE.format(step=step, count=count, name=name, **told), file=sys.stderr)
 
     def finish(self) -> None:
-        """Fit what is fitted on val, score the best weights at every stride, and report."""
+        """Fit what is fitted on val, score the best weights at every stride, export and report."""
         served = self.best_weights()
         segmenter = Segmenter.of(served, str(self.run))
         trained_at = self.config.size or self.train_set.size
@@ -236,6 +237,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.publish("best", served, metrics)
             folder = checkpoint.resolve(self.run)
+            if self.config.export:
+                add_int8(folder, self.train_set, self.val_set)
             shown = self.album, segmenter, self.val_set, sorted(ranking)
             report.write_run_report(self.config, folder, *shown)
 

@@ -20,13 +20,17 @@ import train
 from fcn import checkpoint, saving
 from fcn.config import TrainConfig
 from fcn.datasets import open_dataset
+from fcn.engines import ONNX_NAME
 from fcn.evaluation import evaluate
 from fcn.progress import Progress
 from fcn.segmenter import Segmenter
 from fcn.shapes import SHAPES
 from fcn.trainer import Trainer
 
-TINY = "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2 --workers 1"
+TINY = (
+    "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2 --workers 1"
+    " --no-export"
+)
 # ImageNet's features by way of the bundled checkpoint, so that shapes are learnt in a minute.
 LEARN = (
     "--crop 72 96 --batch-size 8 --steps 110 --eval-every 1000 --warmup 10 --width 64 --lr 3e-3"
@@ -66,6 +70,7 @@ def test_shapes_are_learnt_and_then_served(
     matrix, _ = evaluate(segmenter, val_set, progress=False)
     assert matrix.mean_iou >= 0.8
     assert matrix.mean_iou == pytest.approx(segmenter.metrics["mean_iou"])
+    assert (checkpoint.resolve(tmp_path / "run") / ONNX_NAME).is_file()
     photo, labels = val_set.read(0)
     assert (segmenter(photo).labels == labels).mean() > 0.9
     kept = (tmp_path / "run" / "album").glob("*-0.png")

@@ -23,9 +23,10 @@ from fcn.trainer import Trainer
 
 def config_in(folder: Path, **changes: Any) -> TrainConfig:
     """A run on shapes that takes moments: random weights, small crops, float32."""
-    small = {"dataset": "shapes", "backbone_weights": "none", "width": 8, "precision": "fp32"}
+    small = {"dataset": "shapes", "backbone_weights": "none", "width": 8, "export": False}
     sizes = {"crop": (32, 40), "batch_size": 4, "workers": 0, "steps": 6, "warmup": 2}
-    return TrainConfig(**{**small, **sizes, "output": str(folder / "run"), **changes})
+    given = {**small, **sizes, "precision": "fp32", "output": str(folder / "run")}
+    return TrainConfig(**{**given, **changes})
 
 
 def take(trainer: Trainer, steps: int) -> list[float]:

@@ -14,6 +14,7 @@ TEXT = """\
 Write model_int8.onnx into a checkpoint: the same network in 8 bits, which ONNX Runtime runs several
 times as fast on a CPU. It is calibrated on training images and then scored on the validation split
 of the data set that the checkpoint was trained on; the scores are kept in metrics.json as "int8".
+`train.py` does the same at the end of a run.
 """
 EXAMPLES = """\
 examples:
@@ -36,7 +37,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, score and print both engines' scores and the sizes."""
-    from ..export import calibration_images, export_checkpoint, score
+    from ..engines import ONNX_NAME
+    from ..export import add_int8
     from ..segmenter import Segmenter
 
     folder = resolve(args.checkpoint)
@@ -53,15 +55,13 @@ def run(args: argparse.Namespace) -> int:
         for key, default in (("split", DATASETS[name].train), ("val_split", DATASETS[name].val))
     )
     print(f"Calibrating on {args.images} images of {train_set.split}.", file=sys.stderr)
-    images = calibration_images(train_set, segmenter.inference_size, args.images)
-    file = export_checkpoint(folder, images)
-    report = score(folder, val_set)
+    report = add_int8(folder, train_set, val_set, args.images)
     for title, scores in (("torch", segmenter.metrics), ("int8", report)):
         if "pixel_accuracy" in scores:
             print(
                 "{:<6} {mean_iou:6.2%} mIoU  {pixel_accuracy:6.2%} pixel accuracy"
                 "  on {dataset} {split}".format(title, **scores)
             )
-    for one in (folder / WEIGHTS_NAME, file):
-        print(f"{one.name} {one.stat().st_size / 1e6:.1f} MB")
+    for file in (WEIGHTS_NAME, ONNX_NAME):
+        print(f"{file} {(folder / file).stat().st_size / 1e6:.1f} MB")
     return 0
