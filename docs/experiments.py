@@ -49,14 +49,9 @@ RUNS: dict[str, list[dict[str, Any]]] = {
     "width 512": [{"width": 512}],
     "scale 1": [{"scale": (1.0, 1.0)}],
     "scale 0.5 to 2": [{"scale": (0.5, 2.0)}],
-    "crop 112x136, batch 8": [{"crop": (112, 136), "batch_size": 8}],
     "photos at 360": [{"size": 360}],
-    "photos at 360, scale 0.5 to 2": [{"size": 360, "scale": (0.5, 2.0)}],
     "balance 0.5": [{"balance": 0.5}],
     "balance 1": [{"balance": 1.0}],
-    "rates doubled": [{"lr": 8e-4, "backbone_lr": 8e-5}],
-    "rates halved": [{"lr": 2e-4, "backbone_lr": 2e-5}],
-    "no colour jitter": [{"color": 0.0}],
 }
 RARE = ("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist")
 

@@ -22,7 +22,7 @@ from .metrics import IGNORE_INDEX
 from .segmenter import STRIDES, Segmenter
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
-PHOTOS = 60  # of the split that are looked at, evenly spread
+PHOTOS = 400  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
 BINS = 15
 DOUBTFUL_SHARE = 0.01
