@@ -22,7 +22,7 @@ from fcn.head import STRIDES
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
 
-STEPS = 200
+STEPS = 150
 BASE = TrainConfig(
     dataset="camvid",
     size=240,
