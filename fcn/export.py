@@ -206,7 +206,7 @@ def add_int8(
     size = checkpoint.read_json(folder, checkpoint.CONFIG_NAME).get("inference_size", 0)
     export_checkpoint(folder, calibration_images(train_set, size, count))
     report = score(folder, val_set)
-    if checkpoint.read_json(folder, "training.json"):
+    if "history" in checkpoint.read_json(folder, "training.json"):
         write_report(folder)
     return report
 

@@ -213,4 +213,6 @@ def test_settings_are_the_runs_and_within_bounds(root: Path):
     given = {"crop": [10**9, 0], "scale": [0, 1e9], "color": 5, "size": 0, "flip": False}
     assert Recipe.of(given, 96) == Recipe((1024, 1), 96, (0.1, 10.0), False, 0.9)
     street = checkpoint.read_json(root / "checkpoints" / "street", "training.json")
-    assert Recipe.of(street["config"], 480) == Recipe((256, 320), 480, (0.7, 1.5))
+    config = street["config"]
+    recipe = Recipe(tuple(config["crop"]), config["size"], tuple(config["scale"]))
+    assert Recipe.of(config, 480) == recipe
