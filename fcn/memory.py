@@ -77,19 +77,21 @@ def choose_split(
 ) -> Split:
     """The first split that fits the memory of every process; one alone is not tried.
 
+    Nor is anything on a CPU, unless ``room`` is given: PyTorch's convolutions there do not work any
+    more in a process that has once run out of memory.
+
     Args:
         splits: As ``list_splits`` gives them.
         objective: What learns; it stays where and as it is.
         config: Of the run.
         accelerator: Of the run.
-        room: Bytes that a CPU process may take beside what it has; this process's part of what the
-            machine has if None.
+        room: Bytes that a CPU process may take beside what it has; None if that is not to be tried.
 
     Raises:
         InputError: If none fits.
     """
     processes = accelerator.num_processes
-    if len(splits) == 1:
+    if len(splits) == 1 or (accelerator.device.type == "cpu" and room is None):
         return splits[0]
     for split in splits:
         fits = torch.tensor(float(does_fit(split, objective, config, accelerator, room)))
@@ -115,9 +117,7 @@ def does_fit(
 ) -> bool:
     """Whether a step fits the memory of this process; draws no random number."""
     device = accelerator.device
-    if room is None:
-        room = psutil.virtual_memory().available // accelerator.num_processes
-    limit = limited(room) if device.type == "cpu" else contextlib.nullcontext()
+    limit = contextlib.nullcontext() if room is None else limited(room)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), limit:
             rehearse(split, objective, config, accelerator)

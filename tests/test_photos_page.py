@@ -85,7 +85,7 @@ def test_photo_is_taken_with_the_webcam(visit):
     visitor.page.get_by_role("button", name="Capture from camera").click()
     visitor.page.get_by_text("Click to Access Webcam").click()
     video = visitor.page.locator("#photo video")
-    expect(video).to_have_js_property("paused", False)
+    expect(video).to_have_js_property("readyState", 4)  # before, there is no picture to take
     width, height = video.evaluate("video => [video.videoWidth, video.videoHeight]")
     visitor.page.get_by_role("button", name="capture photo").click()
     expect(visitor.canvas).to_have_attribute("aria-label", re.compile("segments: square (9|100)"))

@@ -96,5 +96,6 @@ def test_api_has_one_documented_endpoint(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(endpoints) == ["/segment"]
     parameters = endpoints["/segment"]["parameters"]
-    assert [one["parameter_name"] for one in parameters] == ["photo", "opacity", "stride"]
-    assert [one["parameter_has_default"] for one in parameters] == [False, True, True]
+    names = [one["parameter_name"] for one in parameters]
+    assert names == ["photo", "opacity", "stride", "network"]
+    assert [one["parameter_has_default"] for one in parameters] == [False, True, True, True]
