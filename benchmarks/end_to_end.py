@@ -7,7 +7,6 @@ At last many large photos, to see whether memory grows. The convention: photos a
 memory is that of the app, its peak since it started.
 """
 
-import argparse
 import base64
 import os
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gradio_client import Client, handle_file
-from measuring import ROOT, bundled, draw_chart, draw_photo, memory, report, summarise
+from measuring import ROOT, build_parser, draw_chart, draw_photo, memory, report, summarise
 from page import FLAGS, UPLOAD
 from playwright.sync_api import sync_playwright
 
@@ -140,12 +139,8 @@ def measure(model: Path, repeats: int, many: int, folder: Path) -> list[dict[str
 
 def main() -> None:
     """Measure, print and draw."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=bundled(), help="checkpoint to serve")
-    parser.add_argument("--repeats", type=int, default=5, help="photos of each size")
+    parser = build_parser(__doc__, repeats=5)
     parser.add_argument("--photos", type=int, default=50, help="large ones, one after another")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a PNG")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(args.model, args.repeats, args.photos, Path(folder))

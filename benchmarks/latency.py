@@ -7,7 +7,6 @@ documentation does. Theirs have random weights, and so have ours of 150 classes,
 Scene Parsing; weights change no time. Peak memory is that of a process of its own for each row.
 """
 
-import argparse
 import multiprocessing
 import os
 import statistics
@@ -20,7 +19,16 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from measuring import Work, bundled, draw_chart, draw_photo, memory, report, summarise, take_turns
+from measuring import (
+    Work,
+    build_parser,
+    draw_chart,
+    draw_photo,
+    memory,
+    report,
+    summarise,
+    take_turns,
+)
 from PIL import Image
 
 from fcn.errors import InputError
@@ -163,12 +171,7 @@ def measure(model: Path, repeats: int, sizes: Sequence[tuple[int, int]]) -> list
 
 def main() -> None:
     """Measure, print and draw."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=bundled(), help="checkpoint with int8 file")
-    parser.add_argument("--repeats", type=int, default=7, help="turns that count")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a PNG")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args()
+    args = build_parser(__doc__, repeats=7).parse_args()
     try:
         rows = measure(args.model, args.repeats, SIZES)
     except InputError as error:

@@ -5,6 +5,7 @@ is as unfair to one as to the other; the first turn warms up and does not count;
 with their spread.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -86,6 +87,16 @@ def describe_machine() -> str:
         model = next(iter(names), model)
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{os.cpu_count()} cores of {model}{load}"
+
+
+def build_parser(doc: str | None, repeats: int) -> argparse.ArgumentParser:
+    """The flags of a benchmark of a checkpoint, which its module's docstring describes."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, default=bundled(), help="checkpoint with int8 file")
+    parser.add_argument("--repeats", type=int, default=repeats, help="turns that count")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a PNG")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
 
 
 def report(rows: Sequence[dict[str, Any]], as_json: bool, **more: Any) -> None:

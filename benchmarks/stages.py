@@ -4,7 +4,6 @@ The page's way with the int8 engine, step by step, for photos of 0.3, 2 and 12 m
 over turns; each stage waits for the one before, so the sum is the whole.
 """
 
-import argparse
 import tempfile
 import time
 from collections import defaultdict
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from measuring import bundled, draw_chart, draw_photo, report, summarise
+from measuring import build_parser, draw_chart, draw_photo, report, summarise
 from PIL import Image
 
 from fcn.answer import LONGEST_SIDE, describe
@@ -79,12 +78,7 @@ def measure(model: Path, repeats: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure, print and draw."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=bundled(), help="checkpoint with int8 file")
-    parser.add_argument("--repeats", type=int, default=7, help="turns that count")
-    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a PNG")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args()
+    args = build_parser(__doc__, repeats=7).parse_args()
     try:
         rows = measure(args.model, args.repeats)
     except InputError as error:

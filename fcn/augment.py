@@ -1,7 +1,7 @@
 """The trainer's augmentation without torch, to be shown on the page.
 
-A server of int8 weights has no torch, and where there is one, a look at this must not cost seconds
-and a third of a gigabyte. So what ``transforms.py`` does to tensors is done here to Pillow's
+A server of int8 weights has no torch, and where there is one, a look at this must not load it. So
+what ``transforms.py`` does to tensors is done here to Pillow's
 pictures. The tests hold the two together: equal draws give the same window, and the same pixels
 but for rounding.
 """
@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from .metrics import IGNORE_INDEX
 
-GREY = (123, 117, 104)
+GREY = (123, 117, 104)  # ImageNet's mean colour: nothing, once the network has normalised it
 LARGEST_CROP = 1024  # pixels; a run's settings may come from anyone
 
 

@@ -78,8 +78,8 @@ def multiply_blocks(scores: Tensor, weight: Tensor) -> Tensor:
 
     Each block of s x s pixels is reached by two by two scores alone, so it is those four times
     four parts of the kernel. PyTorch's own deconvolution of many pixels by few channels is slow on
-    a CPU, most of all in bfloat16, where it took two thirds of a training step. In float32
-    whatever autocast says: the products are small, and scores are worth their digits.
+    a CPU, most of all in bfloat16. In float32 whatever autocast says: the products are small, and
+    scores are worth their digits.
 
     Args:
         scores: (N, C, h, w).

@@ -23,6 +23,7 @@ from .errors import InputError
 from .hub_call import PATIENCE, Watch, ask, parse_id
 from .hub_commit import check_access, commit_files, create_tag
 from .hub_pull import FILES, Pulled, is_fetched, pull
+from .scores import score_line
 
 __all__ = ["Pulled", "Pushed", "check_access", "find_files", "parse_id", "pull", "push"]
 
@@ -120,9 +121,7 @@ def push(
 
 def describe(metrics: Mapping[str, object]) -> str:
     """The message of a commit: how good the weights are."""
-    if isinstance(score := metrics.get("mean_iou"), float):
-        return f"{100 * score:.1f} % mIoU on {metrics.get('dataset')} {metrics.get('split')}"
-    return "A checkpoint"
+    return score_line(metrics) or "A checkpoint"
 
 
 def published_metrics(repo_id: str, timeout: float = PATIENCE) -> dict[str, object]:

@@ -253,7 +253,7 @@ PARTS: dict[str, tuple[Callable[[Subject], Part], tuple[tuple[str, str], ...]]] 
         tell_upsampling,
         (("head", "bilinear_kernel"), ("head", "Upscore"), ("fusion", "upscore")),
     ),
-    "Fusing skips": (tell_skips, (("head", "SkipFusion.forward"), ("fusion", "add_skips"))),
+    "Fusing skips": (tell_skips, (("head", "SkipFusion.fuse"), ("fusion", "add_skips"))),
 }
 """By title: what makes a part, and the functions that it speaks of."""
 MODULES = {module for _, functions in PARTS.values() for module, _ in functions}

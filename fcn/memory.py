@@ -5,13 +5,9 @@ passes it takes them, so every machine learns the same. What is tried is a copy,
 run then begins as if nothing had been tried.
 """
 
-import contextlib
 import copy
-import sys
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
@@ -73,28 +69,23 @@ def choose_split(
     objective: Objective,
     config: TrainConfig,
     accelerator: Accelerator,
-    room: int | None = None,
 ) -> Split:
     """The first split that fits the memory of every process; one alone is not tried.
-
-    Nor is anything on a CPU, unless ``room`` is given: PyTorch's convolutions there do not work any
-    more in a process that has once run out of memory.
 
     Args:
         splits: As ``list_splits`` gives them.
         objective: What learns; it stays where and as it is.
         config: Of the run.
         accelerator: Of the run.
-        room: Bytes that a CPU process may take beside what it has; None if that is not to be tried.
 
     Raises:
         InputError: If none fits.
     """
     processes = accelerator.num_processes
-    if len(splits) == 1 or (accelerator.device.type == "cpu" and room is None):
+    if len(splits) == 1:
         return splits[0]
     for split in splits:
-        fits = torch.tensor(float(does_fit(split, objective, config, accelerator, room)))
+        fits = torch.tensor(float(does_fit(split, objective, config, accelerator)))
         clear_device_cache(garbage_collection=True)
         if accelerator.reduce(fits.to(accelerator.device)) == processes:
             if accelerator.device.type == "cuda":
@@ -109,17 +100,12 @@ def choose_split(
 
 
 def does_fit(
-    split: Split,
-    objective: Objective,
-    config: TrainConfig,
-    accelerator: Accelerator,
-    room: int | None,
+    split: Split, objective: Objective, config: TrainConfig, accelerator: Accelerator
 ) -> bool:
     """Whether a step fits the memory of this process; draws no random number."""
     device = accelerator.device
-    limit = contextlib.nullcontext() if room is None else limited(room)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), limit:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             rehearse(split, objective, config, accelerator)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -149,28 +135,6 @@ def rehearse(
         loss = trial(images, labels)
     loss.backward()
     optimizer.step()
-
-
-@contextlib.contextmanager
-def limited(room: int) -> Iterator[None]:
-    """Let this process take ``room`` more bytes of a CPU's memory and then fail as a GPU would.
-
-    Without a limit, a process that takes too much is killed without a word. Only Linux has one.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    most = psutil.Process().memory_info().vms + room
-    if before[0] != resource.RLIM_INFINITY:
-        most = min(most, before[0])
-    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

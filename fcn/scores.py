@@ -3,7 +3,7 @@
 The convention: numbers are fractions of 1 in a checkpoint's files and per cent in words.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 TITLES = {
     "mean_iou": "mean IoU",
@@ -24,7 +24,7 @@ def percent(score: float | None) -> str:
     return "-" if score is None else f"{100 * score:.1f} %"
 
 
-def score_line(metrics: dict[str, Any]) -> str:
+def score_line(metrics: Mapping[str, object]) -> str:
     """How good weights are, in a few words; empty if nobody knows.
 
     >>> score_line({"mean_iou": 0.5, "dataset": "camvid", "split": "val"})

@@ -58,6 +58,10 @@ class Trainer:
         self.accelerator = build_accelerator(config)
         self.train_set, self.val_set = open_splits(config)
         splits = list_splits(config, self.accelerator.num_processes)
+        if self.accelerator.device.type == "cpu":
+            # PyTorch's convolutions there do not work any more in a process that has once run out
+            # of memory, so nothing is tried.
+            splits = splits[:1]
         self.begin()
         weights = weigh_classes(self.train_set, config.balance)
         self.objective = Objective(self.model, config.stride, weights)

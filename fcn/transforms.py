@@ -14,10 +14,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from .augment import GREY
 from .datasets import SegmentationDataset
 from .metrics import IGNORE_INDEX
-
-GREY = [123, 117, 104]  # ImageNet's mean colour: nothing, once the network has normalised it
 
 
 def derived_seed(*numbers: int) -> int:
@@ -71,7 +70,7 @@ class RandomScaledCrop(v2.Transform):
             crop - out - first
             for crop, out, first in zip(self.crop_size, params["resized"], before, strict=True)
         ]
-        fill = IGNORE_INDEX if is_mask else GREY
+        fill = IGNORE_INDEX if is_mask else list(GREY)
         return F.pad(resized, [before[1], before[0], after[1], after[0]], fill=fill)
 
 

@@ -1,8 +1,5 @@
 """Splitting a step: what is tried, what is chosen under a real limit, and no trace of it."""
 
-import resource
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +8,31 @@ import torch
 from accelerate import Accelerator
 from conftest import build_tiny
 
+from fcn import memory
 from fcn.config import TrainConfig
 from fcn.errors import InputError
 from fcn.learning import Objective
 from fcn.memory import Split, choose_split, is_out_of_memory, list_splits
 from fcn.trainer import Trainer
 
-GIGABYTE = 10**9
 
+def choose(monkeypatch: pytest.MonkeyPatch, room: int) -> Split:
+    """Split a step of four crops where a pass of more than ``room`` of them is refused.
 
-def choose(room: int | None, **changes: Any) -> Split:
-    """Split a step on 150 classes, of which the logits take most of the memory."""
-    config = TrainConfig(**{"crop": (96, 96), "batch_size": 4, "frozen_stages": 5, **changes})
-    objective = Objective(build_tiny([str(i) for i in range(150)]), 8, torch.ones(150))
-    accelerator = Accelerator(cpu=True)
-    return choose_split(list_splits(config, 1), objective, config, accelerator, room)
+    The refusal is made up: a process whose convolutions really ran out of a CPU's memory is of no
+    use any more.
+    """
+    real = memory.rehearse
+
+    def rehearse(split: Split, *others: Any) -> None:
+        if split.crops > room - (not split.recompute and room < 2):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        real(split, *others)
+
+    monkeypatch.setattr(memory, "rehearse", rehearse)
+    config = TrainConfig(crop=(32, 32), batch_size=4)
+    objective = Objective(build_tiny(["sky", "road"]), 8, torch.ones(2))
+    return choose_split(list_splits(config, 1), objective, config, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(
@@ -51,33 +58,23 @@ def test_what_cannot_be_split_evenly_is_refused(changes: dict[str, int]) -> None
         list_splits(TrainConfig(**{"batch_size": 6, **changes}), 2)
 
 
-def run_out() -> tuple[list[Split], str]:
-    """Splits for less and less memory, and what is said where nothing fits."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    found = [choose(GIGABYTE)]
-    while found[-1].passes == 1:
-        found.append(choose(round(GIGABYTE * 0.6 ** len(found))))
-    assert resource.getrlimit(resource.RLIMIT_AS) == before
-    try:
-        choose(GIGABYTE // 10, crop=(1024, 1024))
-    except InputError as error:
-        return found, str(error)
-    return found, ""
+@pytest.mark.parametrize(
+    ("room", "split"),
+    [(4, (1, 4, False)), (3, (2, 2, False)), (2, (2, 2, False)), (1, (4, 1, True))],
+)
+def test_less_memory_means_more_passes_and_then_recomputing(
+    monkeypatch: pytest.MonkeyPatch, room: int, split: tuple[int, int, bool]
+) -> None:
+    assert choose(monkeypatch, room) == split
 
 
-def test_less_memory_means_more_passes_until_nothing_fits() -> None:
-    # Convolutions do not work any more in a process that has run out of memory once.
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        found, refusal = pool.submit(run_out).result()
-    assert found[0] == (1, 4, False)
-    assert found[-1].passes * found[-1].crops == 4 > found[-1].crops
-    assert "1024x1024 does not fit" in refusal
+def test_a_step_that_cannot_fit_is_refused_with_what_to_lower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(InputError, match="32x32 does not fit") as raised:
+        choose(monkeypatch, 0)
     for flag in ("--crop", "--width", "--frozen-stages"):
-        assert flag in refusal
-
-
-def test_nothing_is_tried_on_a_cpu_by_itself() -> None:
-    assert choose(None, crop=(10**6, 10**6)) == (1, 4, False)
+        assert flag in str(raised.value)
 
 
 def test_a_trial_leaves_no_trace(tmp_path: Path) -> None:
@@ -91,7 +88,7 @@ def test_a_trial_leaves_no_trace(tmp_path: Path) -> None:
     assert not tried.optimizer.state
     state = torch.get_rng_state()
     config = tried.config
-    choose_split(list_splits(config, 1), tried.objective, config, tried.accelerator, 9 * GIGABYTE)
+    choose_split(list_splits(config, 1), tried.objective, config, tried.accelerator)
     assert torch.equal(torch.get_rng_state(), state)
     losses = [
         [float(one.step(next(stream))) for _ in range(2)]

@@ -34,7 +34,9 @@ def test_the_map_of_the_code_is_complete(root: Path) -> None:
 
 def test_the_pictures_of_the_readme_are_there(root: Path) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
-    pictures = [part.split(")")[0] for part in text.split("](") if ".png)" in part]
+    pictures = [
+        part.split(")")[0] for part in text.split("](") if ".png)" in part or ".jpg)" in part
+    ]
     assert pictures
     for picture in pictures:
         assert (root / picture).is_file(), picture
