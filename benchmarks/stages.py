@@ -50,8 +50,10 @@ def answer(engine: OnnxEngine, file: Path, laps: Laps) -> None:
     small = laps.time("scale", lambda: np.array(photo.resize(size, Image.Resampling.BILINEAR)))
     maps = laps.time("network", lambda: engine.maps(small))
     shape = small.shape[:2]
-    scores = laps.time("fuse", lambda: fuse(maps, engine.kernels, segmenter.stride, shape))
-    found = laps.time("decide", lambda: decide(scores / segmenter.temperature, photo.size))
+    scores = laps.time("add skips", lambda: fuse(maps, engine.kernels, segmenter.stride, shape))
+    found = laps.time(
+        "upscale and decide", lambda: decide(scores, photo.size, segmenter.temperature)
+    )
     names = segmenter.classes, segmenter.palette, segmenter.source
     segmentation = Segmentation(*found, *names, seconds=0)
     laps.time("encode", lambda: describe(segmenter, photo, segmentation, "photo"))

@@ -21,7 +21,7 @@ def average(segmenter: Segmenter, scales: Sequence[float], flip: bool) -> Segmen
     return Segmenter(engine, segmenter.source, segmenter.metrics)
 
 
-class AveragedEngine:
+class AveragedEngine(Engine):
     """An engine that runs another one at several scales.
 
     Args:
@@ -53,7 +53,8 @@ class AveragedEngine:
             for step in (1, -1)[: 1 + self.flip]:
                 turned = np.ascontiguousarray(small[:, ::step])
                 for stride, scores in self.engine.scores(turned, strides).items():
-                    maps = (Image.fromarray(np.ascontiguousarray(one[:, ::step])) for one in scores)
+                    back = np.ascontiguousarray(np.asarray(scores)[..., ::step])
+                    maps = (Image.fromarray(one) for one in back)
                     whole = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
                     totals[stride] += softmax(np.stack([np.asarray(one) for one in whole]), 0)
         count = len(self.scales) * (1 + self.flip)

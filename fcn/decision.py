@@ -2,8 +2,8 @@
 
 Scores are brought to the photo's size, never class ids: bilinearly, with half-pixel centres, and
 with anti-aliasing where the photo is the smaller of the two, as Pillow and torch do. At a photo's
-size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and in a
-tile only the classes that come near the best one there are looked at.
+size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and of many
+classes only those that come near the best one of a tile are looked at there.
 """
 
 import os
@@ -13,21 +13,27 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from .fusion import Upscored
+
 SIDE = 128  # pixels of a tile that is square
+FEW = 16  # classes: to find out which of them come near the best one takes longer than it saves
 # A class whose score is lower than another's by this has less than 2e-7 of its probability.
 NEGLIGIBLE = 16.0
 
 
-def decide(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def decide(
+    scores: np.ndarray | Upscored, size: tuple[int, int], temperature: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Choose the best class of every pixel of a photo.
 
     Args:
         scores: (C, h, w) float32 logits.
         size: The photo's (width, height).
+        temperature: Logits are divided by it.
 
     Returns:
         Labels (height, width) uint8, the first of equals, and their softmax probabilities
-        (height, width) float32.
+        (height, width) float32, which are not a number where a score is not or is +infinity.
     """
     width, height = size
     scores = _reduce(scores, size)
@@ -41,8 +47,11 @@ def decide(scores: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
 
     def fill(top: int) -> None:
         y = _Line(top, tile_height, height, scores.shape[1])
+        # Tiles of a large photo share scores, and so the work of making them.
+        band = scores[:, y.cells, :] if scores.shape[2] < width else None
         for x in across:
-            near = scores[:, y.cells, x.cells]
+            near = scores[:, y.cells, x.cells] if band is None else band[:, :, x.cells]
+            near = near / np.float32(temperature)
             some = _contenders(near)
             tile = y.enlarge(x.enlarge(near[some], 2), 1)
             labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = _choose(tile, some)
@@ -99,13 +108,14 @@ class _Line:
         return result
 
 
-def _reduce(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _reduce(scores: np.ndarray | Upscored, size: tuple[int, int]) -> np.ndarray | Upscored:
     """Bring scores down to a photo's (width, height) where they are larger."""
     smaller = min(scores.shape[2], size[0]), min(scores.shape[1], size[1])
     if smaller == (scores.shape[2], scores.shape[1]):
         return scores
-    maps = [Image.fromarray(one).resize(smaller, Image.Resampling.BILINEAR) for one in scores]
-    return np.stack([np.asarray(one) for one in maps])
+    maps = (Image.fromarray(one) for one in np.asarray(scores))
+    reduced = [one.resize(smaller, Image.Resampling.BILINEAR) for one in maps]
+    return np.stack([np.asarray(one) for one in reduced])
 
 
 def _contenders(scores: np.ndarray) -> np.ndarray:
@@ -114,9 +124,11 @@ def _contenders(scores: np.ndarray) -> np.ndarray:
     Between four neighbours a score is at most the largest of the four, and the best one at least
     the largest that any class has in all four.
     """
+    if len(scores) <= FEW:
+        return np.arange(len(scores))
     best = _between(scores, np.minimum).max(0)
     lead = _between(scores, np.maximum) - best
-    return np.flatnonzero(lead.max((1, 2)) > -NEGLIGIBLE)
+    return np.flatnonzero(~(lead.max((1, 2)) <= -NEGLIGIBLE))  # with what is not a number
 
 
 def _between(scores: np.ndarray, pick: Callable[..., np.ndarray]) -> np.ndarray:

@@ -12,14 +12,15 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from . import amx, checkpoint
 from .errors import InputError
-from .fusion import KERNELS, MAPS, fuse
+from .fusion import KERNELS, MAPS, Upscored, fuse
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -30,7 +31,6 @@ ONNX_NAME = "model_int8.onnx"
 WEIGHTS_KEY = "weights_sha256"  # in the ONNX file: the SHA-256 of the weights it was made from
 CONFIG_KEY = "config"  # and their config.json
 LOG = logging.getLogger(__name__)
-Key = TypeVar("Key")
 
 
 class Engine(Protocol):
@@ -48,7 +48,9 @@ class Engine(Protocol):
     def kernels(self) -> Mapping[str, np.ndarray]:
         """By name, ``KERNELS``: the weights (num_classes, 1, 2s, 2s) of the deconvolutions."""
 
-    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+    def scores(
+        self, image: np.ndarray, strides: Sequence[int]
+    ) -> Mapping[int, np.ndarray | Upscored]:
         """Score a picture at some strides, in one run of the network.
 
         Args:
@@ -58,9 +60,14 @@ class Engine(Protocol):
         Returns:
             By stride (num_classes, h, w) float32 logits.
         """
+        maps, kernels, shape = self.maps(image), self.kernels, image.shape[:2]
+        return {stride: fuse(maps, kernels, stride, shape) for stride in strides}
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, before anything is brought to size or fused.
+
+        Args:
+            image: As for ``scores``.
 
         Returns:
             ``score_fr`` (num_classes, h/32, w/32), ``score_pool4`` (num_classes, h/16, w/16) and
@@ -68,7 +75,7 @@ class Engine(Protocol):
         """
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs a live network on the device that it is on, in evaluation mode."""
 
     name = "torch"
@@ -92,10 +99,6 @@ class TorchEngine:
             reason = str(error).splitlines()[0]
             raise InputError(f"Device {device!r} cannot be used here ({reason}).") from error
 
-    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
-        """Score a picture, see ``Engine``."""
-        return self._run(image, lambda images: self.model.forward_all(images, tuple(strides)))
-
     @property
     def kernels(self) -> dict[str, np.ndarray]:
         """The deconvolutions' weights, see ``Engine``."""
@@ -104,18 +107,14 @@ class TorchEngine:
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""
-        model = self.model
-        return self._run(image, lambda images: model.head.scores(model.features(images)))
-
-    def _run(self, image: np.ndarray, part: Callable[..., dict[Key, Any]]) -> dict[Key, np.ndarray]:
-        """Run a part of the network on images (1, 3, h, w)."""
         import torch
 
-        self.model.eval()
+        model = self.model.eval()
         with torch.inference_mode():
-            pixels = torch.from_numpy(image).to(self.model.mean.device)
+            pixels = torch.from_numpy(image).to(model.mean.device)
             images = pixels.permute(2, 0, 1)[None].float() / 255  # (1, 3, h, w), channels last
-            return {name: one[0].float().cpu().numpy() for name, one in part(images).items()}
+            maps = model.head.scores(model.features(images))
+            return {name: one[0].float().cpu().numpy() for name, one in maps.items()}
 
 
 def _best_device() -> str:
@@ -126,7 +125,7 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """Runs a checkpoint's int8 file on all of the CPU's cores.
 
     The file answers with the three score maps, and with the deconvolutions' kernels, by which
@@ -138,7 +137,6 @@ class OnnxEngine:
     def __init__(self, session: "onnxruntime.InferenceSession", config: dict[str, Any]) -> None:
         self.session = session
         self.config = config
-        self.kernels = self._run(KERNELS, np.zeros((1, 1, 3), np.uint8))
 
     @classmethod
     def load(cls, folder: Path, device: str | None = None) -> "OnnxEngine":
@@ -169,14 +167,14 @@ class OnnxEngine:
             raise InputError(f"{file} is of another network than config.json beside it tells of.")
         return cls(session, config)
 
-    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
-        """Score a picture, see ``Engine``."""
-        maps, shape = self.maps(image), image.shape[:2]
-        return {stride: fuse(maps, self.kernels, stride, shape) for stride in strides}
-
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""
         return {name: one[0] for name, one in self._run(MAPS, image).items()}
+
+    @cached_property
+    def kernels(self) -> dict[str, np.ndarray]:
+        """The deconvolutions' weights, see ``Engine``."""
+        return self._run(KERNELS, np.zeros((1, 1, 3), np.uint8))
 
     def _run(self, names: tuple[str, ...], image: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(names, self.session.run(names, {"image": image}), strict=True))
@@ -196,6 +194,8 @@ def _open_session(file: Path) -> "onnxruntime.InferenceSession":
     options = onnxruntime.SessionOptions()
     # Its own choice counts two threads of one core once, and half of a small host would idle.
     options.intra_op_num_threads = os.cpu_count() or 1
+    # A plan of memory is kept for every size of photo; and without one it is a little faster.
+    options.enable_mem_pattern = False
     options.log_severity_level = 4  # what it would log is raised as well
     try:
         content = amx.adapted(file)

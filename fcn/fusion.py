@@ -2,11 +2,13 @@
 
 A deconvolution of kernel 2s and stride s reaches each block of s x s pixels from two by two scores
 alone, so it is a product of those four with four parts of its kernel. Written so, it takes numpy a
-fraction of the time of a deconvolution on a CPU, and what was not asked for need not be computed.
+fraction of the time of a deconvolution on a CPU, and what is not asked for is not computed: the
+scores of 150 classes at a picture's size need not be in memory at once.
 The convention of alignment is that of ``head.py``.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +16,62 @@ MAPS = ("score_fr", "score_pool4", "score_pool3")  # at strides 32, 16 and 8
 KERNELS = ("upscore32", "upscore2", "upscore16", "upscore_pool4", "upscore8")
 
 
+class Upscored:
+    """Scores brought up by a transposed convolution, window by window as they are asked for.
+
+    Its kernel has 2s by 2s weights, its stride is s and its padding s/2, and each class is on its
+    own. To numpy it is an array; ``[:, rows, columns]`` computes that window alone.
+
+    Args:
+        scores: (C, h, w) float32.
+        kernel: (C, 1, 2s, 2s) float32.
+        shape: (H, W) to cut to, at most (s h, s w).
+
+    Attributes:
+        shape: (C, H, W).
+        dtype: float32.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, scores: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> None:
+        count, factor = len(scores), kernel.shape[-1] // 2
+        self.shape = count, shape[0], shape[1]
+        self._factor = factor
+        self._padded = np.pad(scores, ((0, 0), (1, 1), (1, 1)))
+        # Of a kernel's two halves, the second is what the score before reaches a block with.
+        parts = kernel.reshape(count, 2, factor, 2, factor)[:, ::-1, :, ::-1]
+        self._parts = parts.transpose(0, 2, 1, 3, 4).reshape(count, 1, factor, 4, factor)
+
+    def __getitem__(self, window: tuple[slice, slice, slice]) -> np.ndarray:
+        """Give the (C, rows, columns) float32 of a window; its slices have no step."""
+        _, *lines = window
+        cells, cuts = zip(*map(self._find_blocks, lines, self.shape[1:]), strict=True)
+        near = self._padded[:, *cells]
+        count, height, width = near.shape
+        corners = [near[:, y : height - 1 + y, x : width - 1 + x] for y in (0, 1) for x in (0, 1)]
+        blocks = np.stack(corners, -1)[:, :, None] @ self._parts
+        whole = blocks.reshape(count, (height - 1) * self._factor, (width - 1) * self._factor)
+        return whole[:, *cuts]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Give all of it."""
+        return self[:, :, :].astype(dtype or self.dtype, copy=False)
+
+    def _find_blocks(self, line: slice, length: int) -> tuple[slice, slice]:
+        """The padded scores that blocks with these pixels are made of, and the pixels in them."""
+        start, stop, _ = line.indices(length)
+        before, cut = divmod(start + self._factor // 2, self._factor)
+        stop += cut - start
+        return slice(before, before + (stop - 1) // self._factor + 2), slice(cut, stop)
+
+
 def fuse(
     maps: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
     stride: int,
     shape: tuple[int, ...],
-) -> np.ndarray:
+) -> Upscored:
     """Fuse score maps from coarse to fine and bring them to the picture's size.
 
     Args:
@@ -30,9 +82,9 @@ def fuse(
         shape: The picture's (H, W).
 
     Returns:
-        Logits (C, H, W) float32.
+        Logits (C, H, W) float32, computed when they are asked for.
     """
-    return upscore(add_skips(maps, kernels, stride), kernels[f"upscore{stride}"], shape)
+    return Upscored(add_skips(maps, kernels, stride), kernels[f"upscore{stride}"], shape)
 
 
 def add_skips(
@@ -54,25 +106,5 @@ def add_skips(
 
 
 def upscore(scores: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A transposed convolution of kernel 2s, stride s and padding s/2, each class on its own.
-
-    Args:
-        scores: (C, h, w) float32.
-        kernel: (C, 1, 2s, 2s) float32.
-        shape: (H, W) to cut to, at most (s h, s w).
-
-    Returns:
-        (C, H, W) float32.
-    """
-    count, height, width = scores.shape
-    factor = kernel.shape[-1] // 2
-    padded = np.pad(scores, ((0, 0), (1, 1), (1, 1)))
-    corners = [padded[:, y : y + height + 1, x : x + width + 1] for y in (0, 1) for x in (0, 1)]
-    near = np.stack(corners, -1)[:, :, None]  # (C, h + 1, 1, w + 1, 4)
-    # Of a kernel's two halves, the second is what the score before reaches a block with.
-    parts = kernel.reshape(count, 2, factor, 2, factor)[:, ::-1, :, ::-1]
-    parts = parts.transpose(0, 2, 1, 3, 4).reshape(count, 1, factor, 4, factor)
-    blocks = near @ parts  # (C, h + 1, s, w + 1, s)
-    whole = blocks.reshape(count, (height + 1) * factor, (width + 1) * factor)
-    first = factor // 2
-    return whole[:, first : first + shape[0], first : first + shape[1]]
+    """All of ``Upscored``, (C, H, W) float32."""
+    return np.asarray(Upscored(scores, kernel, shape))

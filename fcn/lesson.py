@@ -52,6 +52,12 @@ def show_pair(caption: str, scene: Image.Image, labels: Image.Image) -> list[Pic
     return [Picture(caption, scene), Picture("Its labels", colors)]
 
 
+NEW_FC = (
+    " They are new as well, a dilated 3x3 and a 1x1 convolution, far smaller than VGG's 7x7 of"
+    " 4,096 channels."
+)
+
+
 def tell_vgg(subject: Subject) -> Part:
     """Part 2: the shapes of this photo on its way through the network."""
     pictures = [Picture("The photo", subject.seen)]
@@ -59,22 +65,29 @@ def tell_vgg(subject: Subject) -> Part:
         small = subject.seen.reduce(stride)
         title = f"{name}: {small.width} x {small.height} cells"
         pictures.append(Picture(title, small, True))
+    new = "" if is_paper(subject) else NEW_FC
     words = (
-        "VGG is five stages of 3x3 convolutions. Each ends in a pooling that halves the size, so"
-        " that the channels can grow. fc6 and fc7 were fully connected once; as convolutions they"
-        " take a photo of any size. The pictures give each cell of a map the mean colour of the"
-        " pixels that it covers; the network has hundreds of numbers there instead."
+        "VGG is five stages of 3x3 convolutions. Each ends in a max pooling that halves the"
+        " size, so that the channels can grow. VGG's fc6 and fc7 were fully connected; here they"
+        f" are convolutions, which take a photo of any size.{new} The pictures give each cell of a"
+        " map the mean colour of the pixels that it covers; the network has hundreds of numbers"
+        " there instead."
     )
     return Part(words, pictures, shapes_table(subject))
+
+
+def is_paper(subject: Subject) -> bool:
+    """Whether fc6 and fc7 are VGG's own."""
+    return bool(subject.segmenter.config["head"] == "paper")
 
 
 def shapes_table(subject: Subject) -> list[list[str]]:
     """The maps of a photo, from layer to layer, with their weights; the first row is the head."""
     config, (width, height) = subject.segmenter.config, subject.seen.size
     widths, depths = constant("vgg", "WIDTHS"), constant("vgg", "DEPTHS")[config["backbone"]]
-    is_paper = config["head"] == "paper"
-    fc = constant("vgg", "PAPER_WIDTH") if is_paper else config["width"]
-    rows = [["Layers", "Channels", "Cells", "Stride", "Weights"]]
+    paper = is_paper(subject)
+    fc = constant("vgg", "PAPER_WIDTH") if paper else config["width"]
+    rows = [["Layers", "Channels", "Cells (W x H)", "Stride", "Parameters"]]
 
     def add(name: str, channels: int, stride: int, weights: int) -> None:
         cells = f"{-(-width // stride)} x {-(-height // stride)}"
@@ -86,7 +99,7 @@ def shapes_table(subject: Subject) -> list[list[str]]:
         weights = 9 * channels * (before + channels * (depth - 1)) + channels * depth
         add(f"conv{stage}_1 … conv{stage}_{depth}, pool{stage}", channels, 2**stage, weights)
         before = channels
-    add("fc6", fc, 32, fc * (before * (49 if is_paper else 9) + 1))
+    add("fc6", fc, 32, fc * (before * (49 if paper else 9) + 1))
     add("fc7", fc, 32, fc * (fc + 1))
     for name, channels in zip(MAPS, (fc, widths[3], widths[2]), strict=True):
         count = len(subject.segmenter.classes)
@@ -95,7 +108,7 @@ def shapes_table(subject: Subject) -> list[list[str]]:
 
 
 def tell_weights(subject: Subject) -> Part:
-    """Part 3: the filters of the first layer, and what they answer, trained and random."""
+    """Part 3: the filters of the first layer and their activations, trained and random."""
     words = (
         "VGG's weights come from ImageNet: a million photos taught them edges and colours in the"
         " first layer and more at each later one. The filters look at 3x3 pixels in three"
@@ -105,13 +118,13 @@ def tell_weights(subject: Subject) -> Part:
     if first is None:
         words += (
             "Here runs the quantised file alone; where model.safetensors lies beside it, this"
-            " part shows the filters and what they answer to the photo."
+            " part shows the filters and their activations on the photo."
         )
         return Part(words, [])
     words += (
-        "Trained, they are edges, directions and colours; at random they are noise, whose answers"
-        " tell light from dark at best. Shown are all filters, and the three answers to this photo"
-        " that are least alike."
+        "Trained, they are edges, directions and colours; at random they are noise, whose"
+        " activations tell light from dark at best. Shown are all filters, and the three"
+        " activations on this photo that are least alike."
     )
     random = np.random.default_rng(0).normal(0, np.sqrt(2 / 27), first[0].shape)  # He's
     pictures = []
@@ -122,7 +135,7 @@ def tell_weights(subject: Subject) -> Part:
         answers = respond(subject, weights, bias)
         pictures.append(Picture(f"{title}: all {len(weights)}", sketches.filters(weights), True))
         for i in choose_unlike(answers, 3):
-            pictures.append(Picture(f"{title}: answer of {i}", sketches.grey(answers[i])))
+            pictures.append(Picture(f"{title}: activation of {i}", sketches.grey(answers[i])))
     return Part(words, pictures)
 
 
@@ -174,8 +187,8 @@ def tell_classifier(subject: Subject) -> Part:
     words = (
         f"ImageNet's classifier is cut off. In its place score_fr, a 1x1 convolution of fc7,"
         f" scores {count} classes in each of {width} x {height} cells. It starts at zero,"
-        " where all classes are as likely, and learns fast on top of layers that know pictures"
-        " already: transfer learning. Orange speaks for a class and blue against it."
+        " where all classes are as likely, and learns fast on top of convolutions that know"
+        " pictures already: transfer learning. Orange speaks for a class and blue against it."
     )
     return Part(words, pictures)
 
@@ -191,12 +204,13 @@ def tell_upsampling(subject: Subject) -> Part:
     main, (width, height) = subject.main, subject.seen.size
     start, learned = bilinear_kernel(32), subject.segmenter.kernels["upscore32"]
     coarse = subject.maps["score_fr"]
-    fine = upscore(coarse, learned, (height, width))[main.id]
+    one = slice(main.id, main.id + 1)
+    fine = upscore(coarse[one], learned[one], (height, width))[0]
     pictures = [
         Picture("The bilinear kernel, 64 x 64", sketches.heat(start, 1)),
         Picture(f"As learned for {main.name}", sketches.heat(learned[main.id, 0], 1)),
         subject.heat(f"{main.name} at stride 32", coarse[main.id]),
-        subject.heat(f"{main.name}, brought up", fine),
+        subject.heat(f"{main.name}, upsampled", fine),
     ]
     moved = float(np.abs(learned[main.id, 0] - start).max())
     words = (
@@ -219,7 +233,7 @@ def tell_skips(subject: Subject) -> Part:
     ):
         coarse, adds = add_skips(subject.maps, kernels, 2 * stride), subject.maps[skip]
         up = upscore(coarse, kernels[kernel], adds.shape[1:])[main.id]
-        pictures.append(subject.heat(f"Stride {2 * stride}, brought up twice", up))
+        pictures.append(subject.heat(f"Stride {2 * stride}, upsampled 2x", up))
         own = float(np.abs(adds[main.id]).max())
         pictures.append(subject.heat(f"{skip} adds", adds[main.id], own))
         pictures.append(subject.heat(f"Fused at stride {stride}", up + adds[main.id]))
@@ -227,8 +241,8 @@ def tell_skips(subject: Subject) -> Part:
     changed = float((subject.found[32].labels != subject.found[8].labels).mean())
     words = (
         "pool5 knows what there is, but not where its edges are; pool4 and pool3 are finer. Each"
-        " gets a 1x1 classifier of its own, whose scores are added to those brought up from"
-        f" below. These are the scores of {main.name}; what a skip adds has its own scale of"
+        " gets a 1x1 classifier of its own, whose scores are added to the upsampled coarser"
+        f" ones. These are the scores of {main.name}; what a skip adds has its own scale of"
         " colours. One set of weights answers at all three strides; on this photo the two skips"
         f" change the class of {100 * changed:.1f} % of the pixels."
     )
@@ -251,7 +265,7 @@ PARTS: dict[str, tuple[Callable[[Subject], Part], tuple[tuple[str, str], ...]]] 
     ),
     "Transposed convolution": (
         tell_upsampling,
-        (("head", "bilinear_kernel"), ("head", "Upscore"), ("fusion", "upscore")),
+        (("head", "bilinear_kernel"), ("head", "Upscore"), ("fusion", "Upscored")),
     ),
     "Fusing skips": (tell_skips, (("head", "SkipFusion.fuse"), ("fusion", "add_skips"))),
 }

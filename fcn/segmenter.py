@@ -21,6 +21,7 @@ from . import checkpoint
 from .decision import decide
 from .engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .errors import InputError
+from .fusion import Upscored
 from .palette import Color, distinct
 from .segmentation import BACKGROUND, Found, Segmentation
 
@@ -139,9 +140,11 @@ class Segmenter:
         """
         start = time.perf_counter()
         decided = {
-            stride: decide(scores / self.temperature, photo.size)
+            stride: decide(scores, photo.size, self.temperature)
             for stride, scores in self._scores(photo, strides).items()
         }
+        for _, confidence in decided.values():
+            self._check_finite(confidence)
         seconds = time.perf_counter() - start
         return {
             stride: Segmentation(
@@ -162,7 +165,9 @@ class Segmenter:
         Raises:
             InputError: If the weights give no finite scores.
         """
-        return self._scores(photo, (self.stride,))[self.stride]
+        scores = np.asarray(self._scores(photo, (self.stride,))[self.stride])
+        self._check_finite(scores)
+        return scores
 
     def shrink(self, photo: Image.Image) -> Image.Image:
         """A photo at the size that the network sees it at; a small one grows."""
@@ -183,14 +188,17 @@ class Segmenter:
         """The deconvolutions that ``fusion`` brings the maps up by: see ``Engine``."""
         return self._engine.kernels
 
-    def _scores(self, photo: Image.Image, strides: Sequence[int]) -> dict[int, np.ndarray]:
+    def _scores(
+        self, photo: Image.Image, strides: Sequence[int]
+    ) -> Mapping[int, np.ndarray | Upscored]:
         for stride in strides:
             if stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
-        scores = self._engine.scores(np.array(self.shrink(photo)), strides)
-        if not all(np.isfinite(one).all() for one in scores.values()):
+        return self._engine.scores(np.array(self.shrink(photo)), strides)
+
+    def _check_finite(self, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
-        return scores
 
 
 def _find(source: str | Path) -> tuple[Path, str]:

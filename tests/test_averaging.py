@@ -16,10 +16,14 @@ def engine() -> TorchEngine:
     return TorchEngine(build_tiny(CLASSES))
 
 
+def scores_of(engine: TorchEngine, image: np.ndarray = IMAGE) -> np.ndarray:
+    return np.asarray(engine.scores(image, [8])[8])
+
+
 def test_one_scale_without_mirror_changes_nothing(engine: TorchEngine) -> None:
     averaged = AveragedEngine(engine, [1.0], flip=False)
     probabilities = np.exp(averaged.scores(IMAGE, [8])[8])
-    assert probabilities == pytest.approx(softmax(engine.scores(IMAGE, [8])[8], 0), abs=1e-5)
+    assert probabilities == pytest.approx(softmax(scores_of(engine), 0), abs=1e-5)
 
 
 def test_the_mirror_image_gives_the_mirrored_answer(engine: TorchEngine) -> None:
@@ -30,8 +34,8 @@ def test_the_mirror_image_gives_the_mirrored_answer(engine: TorchEngine) -> None
 
 
 def test_probabilities_are_averaged(engine: TorchEngine) -> None:
-    mirrored = engine.scores(np.ascontiguousarray(IMAGE[:, ::-1]), [8])[8][..., ::-1]
-    expected = (softmax(engine.scores(IMAGE, [8])[8], 0) + softmax(mirrored, 0)) / 2
+    mirrored = scores_of(engine, np.ascontiguousarray(IMAGE[:, ::-1]))[..., ::-1]
+    expected = (softmax(scores_of(engine), 0) + softmax(mirrored, 0)) / 2
     probabilities = np.exp(AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, [8])[8])
     assert probabilities == pytest.approx(expected, abs=1e-5)
     assert probabilities.sum(0) == pytest.approx(np.ones((64, 96)), abs=1e-4)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn.fusion import KERNELS, MAPS, fuse, upscore
+from fcn.fusion import KERNELS, MAPS, Upscored, fuse, upscore
 from fcn.head import STRIDES, SkipFusion, Upscore
 from fcn.vgg import Features
 
@@ -36,6 +36,20 @@ def test_fusing_is_what_the_head_does(head: SkipFusion, height: int, width: int,
     fused = fuse(maps, kernels, stride, (height, width))
     assert fused.dtype == np.float32
     np.testing.assert_allclose(fused, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), factor=st.sampled_from([2, 8, 16, 32]))
+def test_a_window_is_what_the_whole_has_there(data: st.DataObject, factor: int):
+    random = np.random.default_rng(factor)
+    scores, kernel = random.normal(size=(3, 4, 5)), random.normal(size=(3, 1, *[2 * factor] * 2))
+    shape = [data.draw(st.integers(1, side * factor)) for side in (4, 5)]
+    ends = [sorted(data.draw(st.tuples(*[st.integers(0, side)] * 2))) for side in shape]
+    rows, columns = (slice(start, max(stop, start + 1)) for start, stop in ends)
+    upscored = Upscored(scores, kernel, shape)
+    some, whole = upscored[:, rows, columns], np.asarray(upscored)
+    assert whole.shape == upscored.shape == (3, *shape)
+    np.testing.assert_allclose(some, whole[:, rows, columns], rtol=1e-5, atol=1e-5)
 
 
 def test_a_bilinear_kernel_interpolates():
