@@ -41,11 +41,17 @@ class TrainConfig:
     """Every choice of a run; each field is a flag of the same name."""
 
     dataset: str = option("scene_parsing", "what to learn", list(DATASETS))
-    data: str = option("data", "folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/")
+    data: str = option(
+        "data",
+        "folder of CamVid/, VOCdevkit/ or ADEChallengeData2016/; or of train/, val/, classes.txt",
+    )
     split: str = option("", "split to train on; empty for the data set's own")
     val_split: str = option("", "split to choose on; empty for the data set's own")
     classes: list[str] = option([], "keep only these classes, by name; empty for all")
     others: str = option("background", "what the other classes become", list(OTHERS))
+    repeat: list[str] = option(
+        [], "PATTERN=N: photos so named are seen N times per epoch; for kinds the split has few of"
+    )
 
     backbone: str = option("vgg16", "network to start from", list(DEPTHS))
     head: str = option("compact", "fc6 and fc7: 3x3 dilated and new, or VGG's own", list(HEADS))
@@ -55,37 +61,41 @@ class TrainConfig:
     backbone_weights: str = option(
         "imagenet", "safetensors file with VGG's convolutions; imagenet downloads; none is random"
     )
-    init: str = option("", "checkpoint to start from instead; keeps what fits")
+    init: str = option("", "checkpoint to start from instead; layers that do not fit start anew")
     frozen_stages: int = option(2, "VGG stages, from the first, that stay as they are")
     learn_deconvolution: bool = option(True, "train the upsampling kernels; else bilinear")
 
     size: int = option(0, "long side that photos are scaled to; 0 for the data set's own")
     crop: tuple[int, int] = option((384, 384), "height and width of a training crop")
     scale: tuple[float, float] = option((0.7, 1.4), "range of the random scale")
-    flip: bool = option(True, "mirror every other crop")
-    color: float = option(0.2, "how far brightness, contrast and saturation may stray")
-    balance: float = option(0.0, "how far rare classes weigh more: 1 is median frequency, 0 not")
+    flip: bool = option(True, "random horizontal flip, of half of the crops")
+    color: float = option(
+        0.2, "colour jitter: how far brightness, contrast and saturation may stray"
+    )
+    balance: float = option(0.0, "exponent of median-frequency class weights: 0 is none, 1 is full")
 
     steps: int = option(80000, "optimizer steps")
     minutes: float = option(0.0, "stop after this much training time; 0 for no limit")
     batch_size: int = option(
         16, "crops per step, over all processes; auto splits them to fit", read=crops_or_auto
     )
-    accumulate: int = option(0, "passes that a step is split into; 0 tries what fits the memory")
+    accumulate: int = option(0, "gradient accumulation: passes per step; 0 finds what fits a GPU")
     checkpoint_activations: bool = option(
         False, "compute activations again in backward: less memory, more time"
     )
-    lr: float = option(3e-4, "AdamW's rate for new layers")
-    backbone_lr: float = option(3e-5, "AdamW's rate for VGG's layers")
+    lr: float = option(3e-4, "AdamW's learning rate for new layers")
+    backbone_lr: float = option(3e-5, "AdamW's learning rate for VGG's layers")
     weight_decay: float = option(1e-4, "AdamW's weight decay")
-    warmup: int = option(100, "steps over which the rates rise")
-    power: float = option(0.9, "rates fall as (1 - progress) to this power")
-    clip: float = option(5.0, "largest gradient norm")
+    warmup: int = option(100, "steps over which the learning rates rise")
+    power: float = option(
+        0.9, "polynomial decay: learning rates fall as (1 - progress) to this power"
+    )
+    clip: float = option(5.0, "gradients are clipped to this norm")
 
     eval_every: int = option(4000, "steps between evaluations on the val split")
     save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
     watch: list[str] = option([], "photos to look at as it learns, beside four of the data set")
-    tracker: str = option("none", "who else is told the scores", ["none", *TRACKERS])
+    tracker: str = option("none", "experiment tracker to log to", ["none", *TRACKERS])
     export: bool = option(True, "at the end, write int8 weights too: a CPU's fast answers")
     push: str = option("", "USER/MODEL on the Hub for the best checkpoint, if it is no worse")
     space: str = option("", "USER/NAME of the Space that then moves to it")

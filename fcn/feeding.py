@@ -7,7 +7,8 @@ run is fed what an uninterrupted one is, and processes share the batch that one 
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -45,7 +46,40 @@ def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationD
             f"{config.dataset} cannot be trained on: {errors[0].file}: {errors[0].text}{others}."
             f" `python -m fcn check` looks at every file."
         )
+    train_set.pairs = repeat_pairs(train_set.pairs, config.repeat)
     return train_set, val_set
+
+
+def repeat_pairs(
+    pairs: Sequence[tuple[Path, Path]], wishes: Sequence[str]
+) -> Sequence[tuple[Path, Path]]:
+    """Name the pairs of some photos several times, so that an epoch sees them as often.
+
+    Args:
+        pairs: Photo and mask of each item.
+        wishes: ``PATTERN=N`` each, a shell pattern of photos' names without their ending; the
+            last that fits a photo counts.
+
+    Raises:
+        InputError: For a wish of another form, and one that no photo fits.
+
+    >>> pairs = [(Path("cat_1.jpg"), Path("cat_1.png")), (Path("dog_1.jpg"), Path("dog_1.png"))]
+    >>> [photo.stem for photo, mask in repeat_pairs(pairs, ["dog_*=2"])]
+    ['cat_1', 'dog_1', 'dog_1']
+    """
+    times = [1] * len(pairs)
+    for wish in wishes:
+        pattern, _, count = wish.rpartition("=")
+        fits = [i for i, (photo, _) in enumerate(pairs) if fnmatchcase(photo.stem, pattern)]
+        if not pattern or not count.isdecimal() or not int(count):
+            raise InputError(f"--repeat {wish} is not PATTERN=N, such as 'street_*=4'.")
+        if not fits:
+            raise InputError(
+                f"--repeat {wish} fits no photo; they are named like {pairs[0][0].stem}."
+            )
+        for i in fits:
+            times[i] = int(count)
+    return [pair for pair, count in zip(pairs, times, strict=True) for _ in range(count)]
 
 
 def build_samples(config: TrainConfig, train_set: SegmentationDataset) -> Augmented:

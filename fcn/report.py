@@ -55,7 +55,7 @@ def describe_training(
     config: TrainConfig, history: dict[str, Any], train_set: SegmentationDataset
 ) -> dict[str, Any]:
     """``training.json``: the config, what happened, on which machine, code and data."""
-    files = "\n".join(train_set.file(index) for index in range(len(train_set)))
+    files = dict.fromkeys(train_set.file(index) for index in range(len(train_set)))  # once each
     return {
         "config": config.recipe(),
         **history,
@@ -63,7 +63,10 @@ def describe_training(
         "code": find_revision(),
         "torch": torch.__version__,
         "backbone_weights": Path(config.backbone_weights).name,
-        "data": {"images": len(train_set), "sha256": hashlib.sha256(files.encode()).hexdigest()},
+        "data": {
+            "images": len(files),
+            "sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),
+        },
     }
 
 
@@ -75,10 +78,13 @@ def describe_hardware() -> str:
 
 
 def find_revision() -> str:
-    """The commit of the code, with a plus if files differ from it; empty outside a clone."""
+    """The commit of the code, with a plus if files differ; empty outside a clone or without git."""
     folder = Path(__file__).parent
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
     return done.stdout.strip()
 
 

@@ -39,6 +39,21 @@ def test_a_sample_of_whole_pairs_is_fed_and_counted(
     assert "found 3 of the 20210 pairs" in capsys.readouterr().err
 
 
+def test_photos_are_repeated_by_name(tmp_path: Path) -> None:
+    write(tmp_path, [0, 1, 150])
+    repeat = ["*=2", "*1=5"]
+    train_set, val_set = open_splits(TrainConfig(data=str(tmp_path), repeat=repeat))
+    stems = [train_set.pairs[index][0].stem[-1] for index in range(len(train_set))]
+    assert "".join(stems) == "001111122" and len(val_set) == 3
+
+
+@pytest.mark.parametrize("wish", ["cat_*=2", "*", "=3", "*=0", "*=-1", "*=two"])
+def test_a_repeat_that_cannot_be_meant_is_refused(tmp_path: Path, wish: str) -> None:
+    write(tmp_path, [0, 1, 150])
+    with pytest.raises(InputError, match="--repeat .*(PATTERN=N|no photo)"):
+        open_splits(TrainConfig(data=str(tmp_path), repeat=[wish]))
+
+
 @pytest.mark.parametrize(
     ("row", "fix"), [([1, 2, 151], "subtract 1 (and 5 more)"), ([0, 149, 255], "add 1, and 255")]
 )
