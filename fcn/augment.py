@@ -6,6 +6,7 @@ pictures. The tests hold the two together: equal draws give the same window, and
 but for rounding.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,8 +40,10 @@ class Recipe(NamedTuple):
             height, width = (min(max(int(side), 1), LARGEST_CROP) for side in config["crop"])
             low, high = (min(max(float(one), 0.1), 10.0) for one in config["scale"])
             color = min(max(float(config["color"]), 0.0), 0.9)
+            if not all(map(math.isfinite, (low, high, color))):
+                raise ValueError("no number")
             longest = int(config["size"]) or size or cls().size
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, OverflowError):
             return cls(size=size or cls().size)
         return cls((height, width), longest, (low, high), bool(config.get("flip")), color)
 

@@ -68,11 +68,10 @@ def find_examples(classes: Sequence[str]) -> list[Example]:
 
 def build_examples(examples: Sequence[Example], photo: gr.Image) -> gr.HTML:
     """Place a button for each example, which puts it into the photo input."""
-    files = [str(one.file) for one in examples]
     buttons = gr.HTML(
         [
-            {"title": one.title, "thumbnail": FileData(path=file).model_dump()}
-            for one, file in zip(examples, files, strict=True)
+            {"title": one.title, "thumbnail": FileData(path=str(one.file)).model_dump()}
+            for one in examples
         ],
         html_template="<p>Examples</p><div></div>",
         css_template=CSS,
@@ -82,7 +81,8 @@ def build_examples(examples: Sequence[Example], photo: gr.Image) -> gr.HTML:
     )
 
     def choose(event: gr.EventData) -> str:
-        return files[event.index]
+        # Gradio's copy: the package's own file it would not let out of the server.
+        return str(buttons.value[event.index]["thumbnail"]["path"])
 
     buttons.choose(
         choose, None, photo, queue=False, show_progress="hidden", api_visibility="private"

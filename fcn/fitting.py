@@ -120,7 +120,9 @@ def sample_logits(
     Returns:
         Logits (M, C) float32 at the photo's own size, undivided, and labels (M,) uint8.
     """
-    logits, labels = [], []
+    # Of no photos there are none.
+    logits = [np.empty((0, len(segmenter.classes)), np.float32)]
+    labels = [np.empty(0, np.uint8)]
     for index in photos:
         photo, label = dataset.read(index)
         rows, columns = np.nonzero(label != IGNORE_INDEX)

@@ -252,7 +252,8 @@ class Trainer:
         model = saving.load(self.run) if is_main else copy.deepcopy(self.model)
         model.to(self.accelerator.device)
         for value in model.state_dict().values():
-            value.copy_(broadcast(value))
+            # Memory is sent as it lies, and with channels last it lies otherwise than as loaded.
+            value.copy_(broadcast(value.contiguous()))
         return model.eval()
 
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:

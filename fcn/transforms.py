@@ -147,7 +147,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         start: position to go on from, counted over all processes.
         rank: this process, in [0, world).
         world: number of processes.
-        shuffle: whether each epoch has an order of its own; else it is 0, 1, 2, ...
     """
 
     def __init__(
@@ -157,18 +156,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
-        shuffle: bool = True,
     ) -> None:
         self.length = length
         self.seed = seed
         self.start = start
         self.rank = rank
         self.world = world
-        self.shuffle = shuffle
 
     def _order(self, epoch: int) -> list[int]:
-        if not self.shuffle:
-            return list(range(self.length))
         generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
         order: list[int] = torch.randperm(self.length, generator=generator).tolist()
         return order

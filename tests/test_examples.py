@@ -1,7 +1,10 @@
 """The example photos that installed packages bring along."""
 
+from types import SimpleNamespace
+
 import gradio as gr
 import pytest
+from gradio.utils import get_upload_folder, is_in_or_equal
 
 from fcn import examples
 from fcn.photo import open_photo
@@ -32,3 +35,13 @@ def test_every_example_has_a_button():
         buttons = examples.build_examples(examples.EXAMPLES, gr.Image())
     assert [one["title"] for one in buttons.value] == [one.title for one in examples.EXAMPLES]
     assert all("/gradio_api/file=" in one["thumbnail"]["url"] for one in buttons.value)
+
+
+def test_an_example_is_given_from_a_folder_that_the_server_serves():
+    with gr.Blocks() as page:
+        examples.build_examples(examples.EXAMPLES, gr.Image())
+    (choose,) = (one.fn for one in page.fns.values())
+    for index, example in enumerate(examples.EXAMPLES):
+        given = choose(SimpleNamespace(index=index))
+        assert is_in_or_equal(given, get_upload_folder())
+        assert given.endswith(example.file.name)

@@ -100,6 +100,12 @@ def test_a_temperature_that_does_not_help_elsewhere_is_not_kept() -> None:
     assert error["after"] == error["before"] > 0.5
 
 
+def test_one_photo_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Halves, "__len__", lambda _: 1)
+    fitted = fit(Segmenter(Sky(), ""), Halves(), 32, progress=False)
+    assert fitted.temperature == 1 and fitted.report["photos"] == 1
+
+
 def test_a_checkpoint_is_fitted_by_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from conftest import CLASSES, build_tiny
 
-from fcn import checkpoint, saving
+from fcn import checkpoint, report, saving
 from fcn.config import TrainConfig
 from fcn.errors import InputError
 from fcn.examples import find_examples
@@ -248,3 +248,20 @@ def test_labels_of_samples_are_classes_or_ignored(tmp_path: Path) -> None:
     trainer = Trainer(config_in(tmp_path))
     values = set(np.unique(torch.cat([labels for _, labels in next(trainer.batches())])))
     assert values <= {*range(len(CLASSES)), IGNORE_INDEX}
+
+
+def test_weights_are_sent_to_other_processes_as_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent is memory, and of channels last it would be other numbers."""
+    one, sent = Trainer(config_in(tmp_path)), []
+    one.validate()
+    monkeypatch.setattr("fcn.trainer.broadcast", lambda value: sent.append(value) or value)
+    monkeypatch.setattr(type(one.accelerator), "is_main_process", False)
+    one.best_weights()
+    assert sent and all(value.is_contiguous() for value in sent)
+
+
+def test_without_git_a_run_says_of_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert report.find_revision() == ""

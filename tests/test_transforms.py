@@ -165,10 +165,6 @@ def test_each_epoch_is_every_index_once_in_its_own_order(length, seed):
         assert len({tuple(index for _, index in epoch) for epoch in epochs}) > 1
 
 
-def test_unshuffled_is_in_order():
-    assert take(5, 3, 0, shuffle=False) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
-
-
 def test_real_camvid_sample(real_data):
     dataset = open_dataset("camvid", real_data, "train")
     image, labels = Augmented(dataset, training_transform((224, 288)), seed=0)[0, 0]
