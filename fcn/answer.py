@@ -47,20 +47,18 @@ def describe(
 
 def found_line(segmentation: Segmentation) -> str:
     """Say in words what a photo shows, or that it shows nothing that the network knows."""
-    names = named(segmentation)
-    if names:
+    if names := named(segmentation):
         return f"Found {listed(names, 5)} in {segmentation.seconds:.1f} s."
+    if traces := named(segmentation, least=0):
+        return f"Found no more than a trace of {listed(traces, 5)}."
     known = [name for name in segmentation.classes if name != BACKGROUND]
-    shortened = ", ".join(known[:5]) + (", …" if len(known) > 5 else "")
-    return f"No {shortened} found. Try one of the examples."
+    return f"Found nothing: this network knows {listed(known, 5)}. Try one of the examples."
 
 
-def named(segmentation: Segmentation) -> list[str]:
-    """List the classes that are worth naming, largest first."""
+def named(segmentation: Segmentation, least: float = LEAST_SHARE) -> list[str]:
+    """List the classes that have at least a share of the photo, largest first."""
     return [
-        one.name
-        for one in segmentation.found()
-        if one.name != BACKGROUND and one.share >= LEAST_SHARE
+        one.name for one in segmentation.found() if one.name != BACKGROUND and one.share >= least
     ]
 
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_pil_to_cache
-from gradio.utils import get_upload_folder
 
 from .chooser import Networks, pick
 from .errors import InputError
-from .photo_input import Given, PhotoInput
+from .photo_input import Given, PhotoInput, offer
+from .segmentation import encode_png
 
 
 def add_endpoint(networks: Networks, **limits: Any) -> None:
@@ -61,8 +60,7 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
             pictures = (found.palette_png(), "labels"), (found.overlay(image, opacity), "overlay")
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        folder = get_upload_folder()
-        labels, overlay = (save_pil_to_cache(one, folder, name, "png") for one, name in pictures)
+        labels, overlay = (offer(encode_png(one), f"{name}.png")["path"] for one, name in pictures)
         return labels, overlay, found.summary()
 
     return segment

@@ -20,7 +20,6 @@ from zipfile import ZipFile
 
 import gradio as gr
 from gradio.data_classes import FileData
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -28,8 +27,8 @@ from . import rle
 from .answer import LONGEST_SIDE, describe, listed, named
 from .errors import InputError
 from .palette import safe_colors
-from .photo_input import sent
-from .segmentation import Segmentation, choose_stems
+from .photo_input import offer, sent
+from .segmentation import Segmentation, choose_stems, encode_png
 from .segmenter import Segmenter
 from .viewer import WEB
 
@@ -38,7 +37,7 @@ THUMBNAIL = (112, 112)
 
 TEMPLATE = """
 <section aria-label="Several photos" data-state="empty">
-  <button type="button" class="several-choose">Several photos…</button>
+  <button type="button" class="several-choose">Several photos (up to 24)…</button>
   <input type="file" accept="image/*" multiple hidden aria-label="Several photos">
   <div class="several-run" hidden>
     <progress aria-label="Photos done"></progress>
@@ -72,26 +71,26 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
 
     Args:
         segmenter: What segments.
-        given: What the browser sent: ``{"files": [{"name": ..., "path": ...}]}``, a path being
-            null where the upload failed. Nothing in it is trusted.
+        given: What the browser sent: ``{"files": [{"name": ..., "path": ...}], "turn": ...}``, a
+            path being null where the upload failed. Nothing in it is trusted.
 
     Yields:
-        The state of the list after each photo. Its ``zip`` is the file of all results so far: it
-        is replaced at once, so that it is whole after a cancelled run too.
+        The state of the list after each photo, with the ``turn``. Its ``zip`` is the file of all
+        results so far: it is replaced at once, so that it is whole after a cancelled run too.
     """
     files = _listed_files(given)
     stems = choose_stems([Path(_file_name(name)) for name, _ in files], Path("results"))
     items: list[dict[str, Any]] = [{"name": name, "state": "waiting"} for name, _ in files]
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
     results = folder / "segments.zip"
-    run = time.time_ns() // 1000
+    run, turn = time.time_ns() // 1000, given.get("turn") if isinstance(given, dict) else None
     for i, ((name, path), stem) in enumerate(zip(files, stems, strict=True)):
         try:
             items[i] = _segment_one(segmenter, name, path, stem, results)
         except InputError as error:
             items[i] = {"name": name, "state": "failed", "line": str(error)}
         file = FileData(path=str(results)).model_dump() if results.exists() else None
-        yield {"run": run, "items": list(items), "zip": file}
+        yield {"run": run, "turn": turn, "items": list(items), "zip": file}
 
 
 def _segment_one(
@@ -139,10 +138,8 @@ def _add(results: Path, stem: str, segmentation: Segmentation, overlay: Image.Im
     if results.exists():
         shutil.copyfile(results, draft)
     with ZipFile(draft, "a") as archive:
-        with archive.open(f"{stem}.png", "w") as file:
-            segmentation.palette_png().save(file, "PNG")
-        with archive.open(f"{stem}_overlay.png", "w") as file:
-            overlay.save(file, "PNG", compress_level=1)
+        archive.writestr(f"{stem}.png", encode_png(segmentation.palette_png()))
+        archive.writestr(f"{stem}_overlay.png", encode_png(overlay))
         archive.writestr(f"{stem}.json", json.dumps(summary, ensure_ascii=False))
     os.replace(draft, results)
 
@@ -151,5 +148,4 @@ def _thumbnail(overlay: Image.Image) -> dict[str, Any]:
     small, file = overlay.copy(), BytesIO()
     small.thumbnail(THUMBNAIL)
     small.save(file, "JPEG", quality=85)
-    path = save_bytes_to_cache(file.getvalue(), "thumbnail.jpg", get_upload_folder())
-    return FileData(path=path).model_dump()
+    return offer(file.getvalue(), "thumbnail.jpg")

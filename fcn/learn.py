@@ -9,9 +9,6 @@ from io import BytesIO
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import FileData
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from .answer import LONGEST_SIDE
@@ -20,7 +17,7 @@ from .examples import find_examples
 from .excerpt import Excerpt
 from .lesson import SCENE, tell
 from .photo import open_photo
-from .photo_input import Given
+from .photo_input import Given, offer
 from .segmenter import Segmenter
 from .shapes import draw_scene
 from .subject import Part, Picture
@@ -34,6 +31,7 @@ TEMPLATE = """
 """
 
 BUSY: dict[str, Any] = {"line": "One moment: the network looks at the photo.", "parts": []}
+FAILED: dict[str, Any] = {"line": "That did not work. Please open the tab again.", "parts": []}
 
 
 def build_learn_tab(
@@ -70,14 +68,16 @@ def build_learn_tab(
         yield BUSY, None
         yield answer(segmenter, given), wanted
 
-    tab.select(
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    run = tab.select(
         open_tab,
         [photo, last, *choice],
         [shown, last],
-        show_progress="hidden",
-        api_visibility="private",
+        trigger_mode="always_last",
+        **quiet,
         **queue,
     )
+    run.failure(lambda: FAILED, None, shown, queue=False, **quiet)
     return tab
 
 
@@ -110,19 +110,18 @@ def _describe(title: str, part: Part, excerpts: list[Excerpt]) -> dict[str, Any]
     return {
         "title": title,
         "words": part.words,
-        "pictures": [_cached(one) for one in part.pictures],
+        "pictures": [_show(one) for one in part.pictures],
         "table": part.table,
         "excerpts": [one._asdict() for one in excerpts],
     }
 
 
-def _cached(picture: Picture) -> dict[str, Any]:
+def _show(picture: Picture) -> dict[str, Any]:
     file, kind = BytesIO(), "png" if picture.is_cells else "jpg"
     options = {} if picture.is_cells else {"quality": 88}
     picture.image.save(file, "PNG" if picture.is_cells else "JPEG", **options)
-    path = save_bytes_to_cache(file.getvalue(), f"lesson.{kind}", get_upload_folder())
     return {
         "caption": picture.caption,
         "cells": picture.is_cells,
-        "file": FileData(path=path).model_dump(),
+        "file": offer(file.getvalue(), f"lesson.{kind}"),
     }

@@ -7,18 +7,15 @@ this project writes, is a dash or left out, and all of its text is escaped where
 import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import FileData
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 
 from . import checkpoint
 from .chooser import Networks, pick
 from .errors import InputError
 from .palette import BACKGROUND
+from .photo_input import offer
 from .scores import PICTURES, TITLES, percent
 from .segmenter import Segmenter
 from .viewer import WEB
@@ -148,7 +145,7 @@ def facts(
     size = segmenter.inference_size
     lines["Sees a photo at"] = f"{size} pixels on the long side" if size else "its own size"
     lines["Temperature"] = temperature_line(segmenter, metrics)
-    lines["Runs on"] = segmenter.engine
+    lines["Engine"] = ENGINE_TITLES.get(segmenter.engine, segmenter.engine)
     lines["Source"] = segmenter.source
     lines["Revision"] = segmenter.revision
     lines["Code"] = text(training, "code")
@@ -162,12 +159,17 @@ def minutes(training: dict[str, Any]) -> str:
     return "?" if seconds is None else f"{seconds / 60:,.0f}"
 
 
+ENGINE_TITLES = {"onnx": "int8 in ONNX Runtime", "torch": "PyTorch"}
+
+
 def temperature_line(segmenter: Segmenter, metrics: dict[str, Any]) -> str:
-    """What confidences are divided by, and what that is good for."""
+    """What logits are divided by, and what that is good for."""
     line = f"{segmenter.temperature:.2f}"
     errors = [number(metrics, "fitted", "calibration_error", key) for key in ("after", "before")]
     if None in errors:
         return line
+    if segmenter.temperature == 1:
+        return f"none; calibration error {percent(errors[1])}"
     return f"{line}: calibration error {percent(errors[0])}, without it {percent(errors[1])}"
 
 
@@ -233,16 +235,9 @@ def command(segmenter: Segmenter) -> str:
 
 def find_pictures(segmenter: Segmenter) -> list[dict[str, Any]]:
     """The pictures in a checkpoint's folder with their titles, those that a run writes first."""
-    there = {one.name for one in segmenter.folder.glob("*.png")} if segmenter.folder else set()
-    names = [*(one for one in PICTURES if one in there), *sorted(there - set(PICTURES))]
+    there = {one.name: one for one in segmenter.folder.glob("*.png")} if segmenter.folder else {}
+    names = [*(one for one in PICTURES if one in there), *sorted(there.keys() - PICTURES)]
     return [
-        {"title": PICTURES.get(name, name), "file": cached(segmenter.folder / name)}
+        {"title": PICTURES.get(name, name), "file": offer(there[name].read_bytes(), name)}
         for name in names
-        if segmenter.folder
     ]
-
-
-def cached(picture: Path) -> dict[str, Any]:
-    """A picture as a file that Gradio serves."""
-    path = save_bytes_to_cache(picture.read_bytes(), picture.name, get_upload_folder())
-    return FileData(path=path).model_dump()

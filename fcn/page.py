@@ -120,25 +120,22 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.Image]:
 def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.HTML) -> None:
     """Add what the viewer asks for: a new photo, the same again by another network, strides."""
     latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET, **NETWORK}
+    # What these ask about is in the viewer's value, which only the moment of asking has.
+    each: dict[str, Any] = {"trigger_mode": "multiple", **QUIET, **NETWORK}
     run = shown.segment(
-        lambda given, source: _answer(networks, source, given),
-        [photo, chooser],
-        [shown, photo],
-        **latest,
+        lambda given, source: _answer(networks, source, given), [photo, chooser], shown, **latest
     )
     again = shown.again(
         lambda value, source: _answer_again(networks, source, value),
         [shown, chooser],
         shown,
-        **latest,
+        **each,
     )
-    strides = shown.strides(
-        lambda value: _answer_strides(networks, value), shown, shown, **QUIET, **NETWORK
-    )
+    strides = shown.strides(lambda value: _answer_strides(networks, value), shown, shown, **each)
     for event in (run, again, strides):
         event.failure(None, js=TELL_FAILURE)
     shown.cancel(None, cancels=[run, again])
-    shown.forget(lambda: None, None, photo, queue=False, **QUIET)
+    shown.forget(None, None, photo, js="() => null")
 
 
 def _add_gallery(networks: Networks, chooser: gr.HTML, several: gr.HTML) -> None:
@@ -201,15 +198,15 @@ def weights_line(segmenter: Segmenter) -> str:
     return ", ".join(filter(None, known))
 
 
-def _answer(networks: Networks, source: Any, given: Given) -> tuple[dict[str, Any], Any]:
-    """New values for the viewer and the photo input, which lets go of what cannot be used."""
+def _answer(networks: Networks, source: Any, given: Given) -> dict[str, Any]:
+    """What the viewer is to show of a photo."""
     segmenter = pick(networks, source)
     try:
         image = given.open(LONGEST_SIDE)
-        payload, photo = segment_for_page(segmenter, image, given.stem), gr.skip()
+        payload = segment_for_page(segmenter, image, given.stem)
     except InputError as error:
-        payload, photo = viewer.failure(str(error)), None
-    return {**payload, "name": given.stem, "of": given.path, "weights": source}, photo
+        payload = viewer.failure(str(error))
+    return {**payload, "name": given.stem, "of": given.path, "weights": source}
 
 
 def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
@@ -219,7 +216,7 @@ def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]
         given = sent(f"{value['name']}{Path(path).suffix}", path)
     except (InputError, LookupError, TypeError, AttributeError) as error:
         raise gr.Error(str(error), print_exception=False) from error
-    return _answer(networks, source, given)[0]
+    return _answer(networks, source, given)
 
 
 def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""The photo input of the page and the API, and the rule for files that a browser names.
+"""The photo input of the page and the API, and the rules for files that go to and fro.
 
 The convention: an upload travels as a name and a path, and the handler of an event opens it, at
 the size that it needs, and says in the page's own way and not Gradio's what is wrong with it.
 """
 
+import secrets
 from abc import ABCMeta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.context import LocalContext
+from gradio.data_classes import FileData, ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
@@ -68,3 +70,18 @@ def sent(name: str, path: object) -> Given:
     if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
         raise PhotoError(f"{name} is not here any more: upload it again.")
     return Given(name, path)
+
+
+def offer(content: bytes, name: str) -> dict[str, Any]:
+    """Write a file that a browser may fetch, as Gradio's values name files.
+
+    It is deleted when it is as old as uploads get. Gradio does so with the files of an answer, but
+    not with those of a run that is cancelled.
+    """
+    # Gradio's own function would write a file of the same content anew while it is being sent.
+    path = Path(get_upload_folder(), secrets.token_hex(16), name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    if page := LocalContext.blocks.get(None):  # there is none before the page is served
+        page.upload_file_set.add(str(path))
+    return FileData(path=str(path)).model_dump()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ def strips(height: int, floats_per_row: int) -> Iterator[slice]:
     rows = max(1, STRIP_FLOATS // floats_per_row)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """A PNG file, somewhat larger than at Pillow's own level of compression, in far less time."""
+    file = BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def choose_stems(photos: Sequence[Path], folder: Path) -> list[str]:
@@ -196,9 +204,8 @@ class Segmentation:
         """
         folder.mkdir(parents=True, exist_ok=True)
         mask, overlay, summary = (folder / f"{stem}{ending}" for ending in ENDINGS)
-        self.palette_png().save(mask)
-        # Somewhat larger than at Pillow's own level, in a fraction of the time.
-        self.overlay(photo, opacity).save(overlay, compress_level=1)
+        mask.write_bytes(encode_png(self.palette_png()))
+        overlay.write_bytes(encode_png(self.overlay(photo, opacity)))
         text = json.dumps(self.summary(), indent=1, ensure_ascii=False)
         summary.write_text(text + "\n", encoding="utf-8")
         return mask, overlay, summary

@@ -15,13 +15,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio.data_classes import FileData
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from .palette import BACKGROUND, hex_code, safe_colors
-from .segmentation import Segmentation
+from .photo_input import offer
+from .segmentation import Segmentation, encode_png
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("viewer.js", "paint.js", "legend.js", "stage.js", "save.js", "controls.js")
@@ -64,7 +62,7 @@ TEMPLATE = """
         <div class="fcn-switch" role="radiogroup" aria-label="Compare">
           <label><input type="radio" name="fcn-compare" value="off" checked><span>Off</span>
           </label><label><input type="radio" name="fcn-compare" value="photo"><span>Photo</span>
-          </label><label title="The same weights, without and with skip connections">
+          </label><label title="The same weights with no, one and two skip connections">
           <input type="radio" name="fcn-compare" value="strides"><span>32s 16s 8s</span></label>
         </div>
       </div>
@@ -169,7 +167,7 @@ def result(
     return {
         **_payload("done", message, caution),
         **_layer(segmentation),
-        "photo": _cached(*_encode(photo), "photo"),
+        "photo": offer(*_encode(photo)),
         "name": name,
         "stride": stride,
         "opacity": opacity,
@@ -224,23 +222,12 @@ def _layer(segmentation: Segmentation) -> dict[str, Any]:
         for one in segmentation.found()
     ]
     classes.sort(key=lambda one: not one["painted"])  # stable: the background comes last
-    return {"mask": _cached(_png(mask_of(segmentation)), "png", "mask"), "classes": classes}
+    return {"mask": offer(encode_png(mask_of(segmentation)), "mask.png"), "classes": classes}
 
 
 def _encode(photo: Image.Image) -> tuple[bytes, str]:
     if photo.width * photo.height <= SMALL:
-        return _png(photo), "png"
+        return encode_png(photo), "photo.png"
     file = BytesIO()
     photo.save(file, "JPEG", quality=92, subsampling=0)  # WebP takes far longer
-    return file.getvalue(), "jpg"
-
-
-def _png(image: Image.Image) -> bytes:
-    file = BytesIO()
-    image.save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def _cached(content: bytes, kind: str, name: str) -> dict[str, Any]:
-    path = save_bytes_to_cache(content, f"{name}.{kind}", get_upload_folder())
-    return FileData(path=path).model_dump()
+    return file.getvalue(), "photo.jpg"

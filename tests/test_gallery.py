@@ -40,7 +40,7 @@ def expect_state(visitor: Visitor, state: str) -> None:
 @pytest.mark.parametrize(("width", "scheme"), [SIZES[0], SIZES[-1]])
 def test_five_photos_with_a_broken_one(visit, served, width, scheme):
     visitor, given = visit(width, scheme), photos(50)
-    expect(visitor.gallery.get_by_role("button", name="Several photos…")).to_be_visible()
+    expect(visitor.gallery.get_by_role("button", name="Several photos (up to 24)…")).to_be_visible()
     give(visitor, given)
     expect_state(visitor, "done")
     expect(visitor.gallery.get_by_role("status")).to_have_text("4 of 5 photos segmented")
@@ -126,6 +126,17 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
         assert archive.testzip() is None
     give(visitor, given)  # and the page is ready for the next
     expect_state(visitor, "done")
+
+
+def test_another_choice_waits_for_the_run(visit, monkeypatch):
+    visitor, go, segment = visit(), threading.Event(), Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    give(visitor, photos(66))
+    expect(visitor.gallery.get_by_role("status")).to_contain_text("Segmenting")
+    expect(visitor.gallery.get_by_role("button", name="Several photos")).to_be_disabled()
+    go.set()
+    expect_state(visitor, "done")
+    expect(visitor.gallery.get_by_role("button", name="Several photos")).to_be_enabled()
 
 
 def test_several_dropped_photos_go_to_the_gallery(visit):

@@ -114,6 +114,21 @@ def test_several_photos_are_seen_by_the_chosen_network(visit_both, colors, tiny)
     expect_found(visitor, scene(94), colors(scene(94)))
 
 
+def test_rows_that_are_chosen_quickly_are_each_asked_about(visit_both, colors, tiny, monkeypatch):
+    visitor, photos, go = visit_both(), [scene(95), scene(96)], threading.Event()
+    files = [file(f"{name}.png", png(one)) for name, one in zip("ab", photos, strict=True)]
+    visitor.gallery.locator("input[type=file]").set_input_files(files)
+    expect(visitor.gallery).to_have_attribute("data-state", "done")
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    visitor.page.get_by_role("radio", name="tiny").check()  # sees the first again
+    visitor.expect_state("busy")
+    visitor.gallery.get_by_role("button", name="b.png").click()
+    go.set()
+    visitor.expect_state("done")
+    expect_found(visitor, photos[1], tiny(photos[1]))
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
     visitor = visit_both(width, scheme)

@@ -51,7 +51,8 @@ def test_weights_without_a_score(segmenter, monkeypatch, metrics):
     [
         ([0, 1, 1, 2], "Found cat and dog in 0.2 s."),
         ([0] * 99 + [1], "Found cat in 0.2 s."),
-        ([0] * 100 + [1], "No cat, dog found. Try one of the examples."),
+        ([0] * 100 + [1], "Found no more than a trace of cat."),
+        ([0], "Found nothing: this network knows cat and dog. Try one of the examples."),
     ],
 )
 def test_found_line(labels, line):
@@ -70,7 +71,7 @@ def test_unlike_photo_is_met_with_doubt_and_faint_colours(segmenter, photo, monk
 def test_page_works_at_most_1600_pixels(segmenter, tmp_path):
     Image.new("RGB", (3200, 1000)).save(tmp_path / "wide.png")
     given, networks = Given("wide.png", str(tmp_path / "wide.png")), {"tiny": segmenter}
-    payload, photo = page._answer(networks, "tiny", given)
+    payload = page._answer(networks, "tiny", given)
     with Image.open(payload["photo"]["path"]) as sent, Image.open(payload["mask"]["path"]) as mask:
         assert (sent.size, mask.size) == ((1600, 500), (1600, 1000))
     assert (payload["of"], payload["name"]) == (str(tmp_path / "wide.png"), "wide")

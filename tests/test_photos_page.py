@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from visiting import Visitor, blend, painted, png, scene
 
+from fcn.photo_input import Given
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
@@ -103,6 +104,25 @@ def test_second_photo_replaces_one_that_is_still_waiting(visit, served, gate):
     visitor.page.wait_for_timeout(500)  # for the first one, were it still to come
     found = served.segmenter(second)
     visitor.expect_pixels(blend(second, found, painted(found, 0.6)))
+
+
+def test_a_bad_photo_leaves_the_one_that_was_chosen_after_it(visit, served, gate, monkeypatch):
+    visitor, last, go, opened = visit(), scene(38), threading.Event(), Given.open
+
+    def wait(given: Given, longest: int = 0) -> Image.Image:
+        go.wait(60)
+        return opened(given, longest)
+
+    monkeypatch.setattr(Given, "open", wait)
+    visitor.upload_bytes("bad.jpg", b"no photo", "busy")
+    visitor.upload(last, "busy")
+    gate.set()
+    go.set()
+    visitor.expect_state("done")
+    found = served.segmenter(last)
+    visitor.expect_pixels(blend(last, found, painted(found, 0.6)))
+    visitor.page.wait_for_timeout(500)
+    visitor.expect_state("done")
 
 
 def test_run_is_cancelled_and_the_page_ready_for_the_next(visit, served, gate):

@@ -11,6 +11,7 @@ let turn = 0; // counts runs, so that an old one says nothing any more
 let isActive = false;
 let opened = null; // name of the row that the viewer shows
 let items = [];
+let leftOut = 0; // photos of the last choice that were too many
 
 function make(tag, className, properties = {}) {
   return Object.assign(document.createElement(tag), { className, ...properties });
@@ -51,6 +52,7 @@ function setState(state) {
   section.dataset.state = state;
   isActive = state === 'running';
   running.hidden = !isActive;
+  find('.several-choose').disabled = isActive;
 }
 
 // Half of the bar is for uploading, half for the network.
@@ -62,7 +64,9 @@ function setProgress(steps) {
 const many = (count) => `${count} photo${count === 1 ? '' : 's'}`;
 
 async function start(files) {
+  if (isActive) return;
   const mine = ++turn, chosen = [...files].slice(0, MOST), sent = [];
+  leftOut = Math.max(0, files.length - MOST);
   opened = null;
   zip.hidden = true;
   setItems(chosen.map(({ name }) => ({ name, state: 'waiting', line: 'Waiting' })));
@@ -80,8 +84,8 @@ async function start(files) {
 }
 
 function load() {
-  const { items: newItems, zip: archive } = props.value ?? {};
-  if (!isActive || !newItems) return;
+  const { items: newItems, zip: archive, turn: theirs } = props.value ?? {};
+  if (!isActive || !newItems || theirs !== turn) return;
   setItems(newItems.map((item) => ({ line: 'Waiting', ...item })));
   const left = items.filter((item) => item.state === 'waiting').length;
   const done = items.filter((item) => item.state === 'done');
@@ -90,7 +94,9 @@ function load() {
   zip.hidden = !archive;
   if (archive) Object.assign(zip, { href: archive.url, download: 'segments.zip' });
   if (!opened && done.length) open(done[0]);
-  if (!left) finish(`${done.length} of ${many(items.length)} segmented`, 'done');
+  if (left) return;
+  const rest = leftOut ? `; ${leftOut} more left out, as ${MOST} is the most at once` : '';
+  finish(`${done.length} of ${many(items.length)} segmented${rest}`, 'done');
 }
 
 function finish(words, state) {

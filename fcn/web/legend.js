@@ -106,7 +106,7 @@ function isolate(id) {
   state.isolated = state.isolated === id ? null : id;
   markIsolated();
   paint();
-  const one = scene.classes.get(state.isolated);
+  const one = scene?.classes.get(state.isolated);
   say(one ? `Only ${one.name}, ${shareText(one.share)} of the photo` : 'All classes');
 }
 

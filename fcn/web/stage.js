@@ -235,5 +235,6 @@ function askForStrides() {
   scene.asked = true;
   setBusy(true);
   status.textContent = 'Segmenting at strides 32 and 16…';
+  props.value = scene.payload; // an answer about another photo may have come since
   trigger('strides');
 }

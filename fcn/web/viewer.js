@@ -137,7 +137,7 @@ async function show(payload) {
   }
 }
 
-// The server takes a bad photo away; the sentence about it stays.
+// A bad photo is taken away; the sentence about it stays.
 function showNothing() {
   if (figure.dataset.state !== 'failed') show(EMPTY);
 }
@@ -193,6 +193,8 @@ function load() {
   else if (isAnswer(payload)) {
     awaited = null;
     show(payload);
+    // The input lets go of a bad photo, so that it can be given again.
+    if (payload.state === 'failed' && question === 'segment') trigger('forget');
   }
 }
 
