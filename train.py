@@ -155,7 +155,7 @@ def parse(arguments: list[str] | None) -> TrainConfig:
     """The config that a command line asks for: ``--config``'s fields, then the flags'."""
     parser = argparse.ArgumentParser(
         description="Train a fully convolutional network for semantic segmentation.",
-        epilog="Example: python train.py --dataset shapes --backbone-weights none --crop 96 96",
+        epilog="Example: python train.py --dataset shapes --init checkpoints/street --crop 96 96",
     )
     help = "JSON file with any of these fields, or a checkpoint's training.json; flags go first"
     parser.add_argument("--config", type=Path, metavar="FILE", help=help)

@@ -58,7 +58,7 @@ def count_weights(subject: Subject) -> list[list[str]]:
     """How many weights start from ImageNet's, and how many are new."""
     weights = {row[0]: int(row[4].replace(",", "")) for row in shapes_table(subject)[2:]}
     groups = {"VGG's convolutions": "conv", "fc6 and fc7": "fc", "score layers": "score"}
-    rows = [["Weights", "Number"]]
+    rows = [["Parameters", "Number"]]
     for title, start in groups.items():
         number = sum(one for name, one in weights.items() if name.startswith(start))
         rows.append([title, f"{number:,}"])

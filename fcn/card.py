@@ -44,18 +44,19 @@ On `{{ dataset }}` `{{ split }}`, {{ images }} images. Protocol: {{ protocol }}.
 ## Training
 
 {{ steps }} steps in {{ minutes }} minutes on {{ hardware }}, from {{ started }}, seed {{ seed }}.
-With the data in `DIR`, the same again is
+With the data in `DIR`, the same recipe again is
 
     python train.py --config training.json --data DIR
 
 which is
 
     {{ command }}
-
+{{ budget }}
 ## Limits
 
 It knows these {{ count }} classes and gives every pixel one of them, whatever is there. It was
-trained on {{ seen }} photos of one kind, listed under Sources, and scored on photos of that kind.
+trained on {{ seen }} photos from the sources below and scored on others from the same sources;
+expect less elsewhere.
 It sees a photo at {{ size }} pixels on the long side, in cells of {{ stride }}: what is a few cells
 small or thin there is mostly lost. Weakest are {{ weakest }}. Below a mean confidence of
 {{ doubt }} a result deserves doubt: one validation photo in a hundred is that unsure. It is no
@@ -64,7 +65,7 @@ judge of people and not for use where an error does harm.
 ## Sources and licences
 
 {{ sources }}
-- Code and these weights: Apache-2.0, as far as the terms of the sources allow: for research.
+- {{ licence }}
 """
 
 SOURCES = {
@@ -78,6 +79,18 @@ SOURCES = {
     "shapes": "Scenes drawn by this project.",
     "folder": "The trainer's own photos.",
 }
+
+
+RESEARCH = "Code: Apache-2.0. These weights: for research alone, as their sources ask."
+FREE = "Code and these weights: Apache-2.0."
+BUDGET = """
+It stops after {:g} minutes of training: another machine takes another number of steps.
+"""
+
+
+def is_for_research(sources: Iterable[str]) -> bool:
+    """Whether a source, a key of ``SOURCES``, may be used for research alone."""
+    return any("research" in SOURCES[key] for key in sources)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -115,8 +128,8 @@ def calibration_line(metrics: dict[str, Any]) -> str:
     error = fitted["calibration_error"]
     if fitted["temperature"] == 1:
         return (
-            f"The expected calibration error is {percent(error['before'])}; no temperature made it"
-            " smaller on photos that it was not fitted on, so there is none."
+            f"The expected calibration error is {percent(error['before'])}; a temperature fitted"
+            " on every other photo did not lower it on the rest, so there is none."
         )
     return (
         f"Temperature {fitted['temperature']:.2f}, fitted on every other photo: the expected"
@@ -139,7 +152,9 @@ def build_card(
         training: ``training.json``.
         pictures: Names of the picture files beside the card.
     """
-    data_set = metrics["dataset"]
+    data_set, options = metrics["dataset"], training["config"]
+    sources = ["backbone", data_set] + ["plus"] * options["split"].endswith("plus")
+    is_bound = is_for_research(sources)
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -151,16 +166,15 @@ def build_card(
         for key in TITLES
     ]
     card_data = ModelCardData(
-        license="apache-2.0",
+        license="other" if is_bound else "apache-2.0",
+        license_name="research-only" if is_bound else None,
         library_name="fcn",
         pipeline_tag="image-segmentation",
         tags=["fcn", "semantic-segmentation", config["backbone"]],
         model_name=f"fcn{config['stride']}s-{config['backbone']}-{data_set}",
         eval_results=results,
     )
-    options = training["config"]
     per_class = {key: value for key, value in metrics["per_class_iou"].items() if value is not None}
-    sources = ["backbone", data_set] + ["plus"] * options["split"].endswith("plus")
     shown = [name for name in PICTURES if name in set(pictures)]
     return ModelCard.from_template(
         card_data,
@@ -184,4 +198,6 @@ def build_card(
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),
+        budget=BUDGET.format(options["minutes"]) if options["minutes"] else "",
+        licence=RESEARCH if is_bound else FREE,
     )

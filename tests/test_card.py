@@ -40,7 +40,9 @@ TRAINING = {
     "hardware": "2 threads of x86_64",
     "backbone_weights": "vgg16.safetensors",
     "data": {"images": 4190},
-    "config": TrainConfig(dataset="voc", split="trainplus", classes=CLASSES, lr=4e-4).recipe(),
+    "config": TrainConfig(
+        dataset="voc", split="trainplus", classes=CLASSES, lr=4e-4, minutes=90
+    ).recipe(),
 }
 
 
@@ -58,6 +60,7 @@ def card() -> ModelCard:
         "calibration error of the rest is 1.1 %, without it 4.2 %",
         "![Loss and validation scores over the steps](curves.png)",
         "3,400 steps in 90 minutes on 2 threads of x86_64",
+        "stops after 90 minutes",
         "python train.py --dataset voc --data DIR --split trainplus --classes background cat dog",
         "Weakest are cat and background",
         "mean confidence of\n91 %",
@@ -81,8 +84,15 @@ def test_the_hub_reads_the_scores(card: ModelCard, tmp_path: Path) -> None:
     data = ModelCard.load(tmp_path / "README.md").data
     scores = {one.metric_type: one.metric_value for one in data.eval_results}
     assert scores["mean_iou"] == 0.7
-    assert data.license == "apache-2.0"
+    assert (data.license, data.license_name) == ("other", "research-only")
     assert data.eval_results[0].dataset_name == "voc valplus"
+
+
+def test_weights_of_drawn_scenes_are_free() -> None:
+    drawn = {**TRAINING, "config": TrainConfig(dataset="shapes").recipe()}
+    card = build_card(CONFIG, {**METRICS, "dataset": "shapes"}, drawn, [])
+    assert card.data.license == "apache-2.0" and card.data.license_name is None
+    assert "Code and these weights: Apache-2.0." in card.content
 
 
 def test_a_card_without_fitting_and_int8_is_whole() -> None:

@@ -33,7 +33,13 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         help="finest map that is fused in, 32 is coarsest (default: the checkpoint's own)",
     )
     engines = ("auto", *ENGINES)
-    parser.add_argument("--engine", choices=engines, default="auto", help="default: auto")
+    parser.add_argument(
+        "--engine",
+        choices=engines,
+        default="auto",
+        help="onnx runs the int8 file on a CPU, torch the weights on any device; auto is torch"
+        " where there is a GPU, else onnx (default: auto)",
+    )
     parser.add_argument("--device", help="as torch names it: cpu, cuda, mps (default: the best)")
 
 
@@ -44,7 +50,8 @@ def add_folder_flag(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/ (default: data)",
+        help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/, or for the data set"
+        " folder: train/, val/ and classes.txt (default: data)",
     )
 
 

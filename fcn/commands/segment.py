@@ -25,14 +25,14 @@ photo is reported and the others go on; the exit status is 1 if any failed.
 """
 EXAMPLES = """\
 examples:
-  python -m fcn segment street.jpg --output out
-  python -m fcn segment holiday/ garden.png --checkpoint runs/voc --output out --opacity 0.8
+  python -m fcn segment holiday/ garden.png --output out --opacity 0.8
+  python -m fcn segment crossing.jpg --checkpoint checkpoints/street --output out
 """
 
 
 def find_bundled() -> Path:
-    """Where ``checkpoints/street`` lies beside the package, as seen from the current folder."""
-    folder, here = Path(__file__).resolve().parents[2] / "checkpoints" / "street", Path.cwd()
+    """Where ``checkpoints/animals`` lies beside the package, as seen from the current folder."""
+    folder, here = Path(__file__).resolve().parents[2] / "checkpoints" / "animals", Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         default=find_bundled(),
         metavar="C",
-        help="checkpoint folder or run (default: the bundled checkpoints/street)",
+        help="checkpoint folder or run (default: the bundled checkpoints/animals)",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
