@@ -86,6 +86,9 @@ FREE = "Code and these weights: Apache-2.0."
 BUDGET = """
 It stops after {:g} minutes of training: another machine takes another number of steps.
 """
+FRESH = """
+It starts from VGG's weights; `--init CHECKPOINT` goes on from others, as this network did.
+"""
 
 
 def is_for_research(sources: Iterable[str]) -> bool:
@@ -154,7 +157,7 @@ def build_card(
     """
     data_set, options = metrics["dataset"], training["config"]
     sources = ["backbone", data_set] + ["plus"] * options["split"].endswith("plus")
-    is_bound = is_for_research(sources)
+    is_bound, init = is_for_research(sources), training.get("init", "")
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -190,7 +193,9 @@ def build_card(
         steps=f"{training['step']:,}",
         minutes=round(training["seconds"] / 60),
         hardware=training["hardware"],
-        started=options["init"] or f"VGG's weights ({training['backbone_weights']})",
+        started=f"the checkpoint {init}"
+        if init
+        else f"VGG's weights ({training['backbone_weights']})",
         seed=options["seed"],
         command=TrainConfig(**{**options, "data": "DIR"}).command(),
         seen=f"{training['data']['images']:,}",
@@ -198,6 +203,7 @@ def build_card(
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),
-        budget=BUDGET.format(options["minutes"]) if options["minutes"] else "",
+        budget=(BUDGET.format(options["minutes"]) if options["minutes"] else "")
+        + FRESH * bool(init),
         licence=RESEARCH if is_bound else FREE,
     )

@@ -127,12 +127,11 @@ class TrainConfig:
     def recipe(self) -> dict[str, Any]:
         """The choices that another machine can repeat: all but where things lie on this one."""
         recipe = dataclasses.asdict(self)
-        local = ("data", "output", "resume", "workers", "watch", "tracker")
+        local = ("data", "init", "output", "resume", "workers", "watch", "tracker")
         for name in (*local, "push", "space", "force"):
             del recipe[name]
         if self.backbone_weights not in ("imagenet", "none"):
             recipe["backbone_weights"] = "imagenet"
-        recipe["init"] = Path(self.init).name if self.init else ""
         return recipe
 
     def command(self) -> str:

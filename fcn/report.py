@@ -63,6 +63,7 @@ def describe_training(
         "code": find_revision(),
         "torch": torch.__version__,
         "backbone_weights": Path(config.backbone_weights).name,
+        "init": Path(config.init).name if config.init else "",
         "data": {
             "images": len(files),
             "sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),

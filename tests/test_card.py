@@ -88,6 +88,12 @@ def test_the_hub_reads_the_scores(card: ModelCard, tmp_path: Path) -> None:
     assert data.eval_results[0].dataset_name == "voc valplus"
 
 
+def test_a_card_says_of_another_checkpoint_that_it_was_the_start() -> None:
+    content = build_card(CONFIG, METRICS, {**TRAINING, "init": "street"}, []).content
+    assert "from the checkpoint street, seed" in content
+    assert "--init CHECKPOINT" in content
+
+
 def test_weights_of_drawn_scenes_are_free() -> None:
     drawn = {**TRAINING, "config": TrainConfig(dataset="shapes").recipe()}
     card = build_card(CONFIG, {**METRICS, "dataset": "shapes"}, drawn, [])
