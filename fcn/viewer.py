@@ -201,7 +201,7 @@ def mask_of(segmentation: Segmentation) -> Image.Image:
 
 
 def _payload(state: str, message: str, caution: str = "") -> dict[str, Any]:
-    # Gradio tells the browser about changes only, and the same photo twice would be none.
+    # Gradio tells the browser about changes only, and the same sentence twice would be none.
     run = time.time_ns() // 1000
     return {"state": state, "run": run, "message": message, "caution": caution}
 
