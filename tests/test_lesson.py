@@ -214,5 +214,6 @@ def test_settings_are_the_runs_and_within_bounds(root: Path):
     assert Recipe.of(given, 96) == Recipe((1024, 1), 96, (0.1, 10.0), False, 0.9)
     street = checkpoint.read_json(root / "checkpoints" / "street", "training.json")
     config = street["config"]
-    recipe = Recipe(tuple(config["crop"]), config["size"], tuple(config["scale"]))
+    crop, scale = tuple(config["crop"]), tuple(config["scale"])
+    recipe = Recipe(crop, config["size"], scale, config["flip"], config["color"])
     assert Recipe.of(config, 480) == recipe
