@@ -35,9 +35,9 @@ from .viewer import WEB
 MOST = 24  # photos at once; web/gallery.js has it too
 THUMBNAIL = (112, 112)
 
-TEMPLATE = """
+TEMPLATE = f"""
 <section aria-label="Several photos" data-state="empty">
-  <button type="button" class="several-choose">Several photos (up to 24)…</button>
+  <button type="button" class="several-choose">Several photos (up to {MOST})…</button>
   <input type="file" accept="image/*" multiple hidden aria-label="Several photos">
   <div class="several-run" hidden>
     <progress aria-label="Photos done"></progress>

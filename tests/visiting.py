@@ -195,6 +195,7 @@ def visits(browser: Browser, served: Served) -> Iterator[Callable[..., Visitor]]
         if key not in contexts:
             contexts[key] = browser.new_context(
                 viewport={"width": width, "height": 844},
+                # Playwright types it as one of a few words, which pytest's parameters are not.
                 color_scheme=scheme,  # type: ignore[arg-type]
                 has_touch=touch,
             )
