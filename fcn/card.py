@@ -31,6 +31,8 @@ On `{{ dataset }}` `{{ split }}`, {{ images }} images. Protocol: {{ protocol }}.
 
 {{ calibration }}
 
+{{ absence }}
+
 {{ pictures }}
 
 ## Use
@@ -141,6 +143,19 @@ def calibration_line(metrics: dict[str, Any]) -> str:
     )
 
 
+def absence_line(metrics: dict[str, Any]) -> str:
+    """When a class is not found in a photo, and what that gains; empty if all may be."""
+    fitted = metrics.get("fitted", {})
+    if not fitted.get("absent_below"):
+        return ""
+    scores = list(fitted["mean_iou_by_absent_below"].values())
+    return (
+        f"A class that is nowhere in a photo at least {100 * fitted['absent_below']:.0f} % probable"
+        f" is not found in it. So the mean IoU is {percent(max(scores))}, and without that rule"
+        f" {percent(scores[0])}."
+    )
+
+
 def build_card(
     config: dict[str, Any],
     metrics: dict[str, Any],
@@ -189,6 +204,7 @@ def build_card(
         scores=score_table(metrics),
         per_class=table(["class", "IoU"], ([key, percent(one)] for key, one in per_class.items())),
         calibration=calibration_line(metrics),
+        absence=absence_line(metrics),
         pictures="\n".join(f"![{PICTURES[name]}]({name})" for name in shown),
         steps=f"{training['step']:,}",
         minutes=round(training["seconds"] / 60),

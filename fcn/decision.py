@@ -3,7 +3,8 @@
 Scores are brought to the photo's size, never class ids: bilinearly, with half-pixel centres, and
 with anti-aliasing where the photo is the smaller of the two, as Pillow and torch do. At a photo's
 size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and of many
-classes only those that come near the best one of a tile are looked at there.
+classes only those that come near the best one of a tile are looked at there. A class that the
+network is nowhere sure of may be left out of the whole photo: see ``find_present``.
 """
 
 import os
@@ -22,7 +23,10 @@ NEGLIGIBLE = 16.0
 
 
 def decide(
-    scores: np.ndarray | Upscored, size: tuple[int, int], temperature: float = 1.0
+    scores: np.ndarray | Upscored,
+    size: tuple[int, int],
+    temperature: float = 1.0,
+    present: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the best class of every pixel of a photo.
 
@@ -30,12 +34,18 @@ def decide(
         scores: (C, h, w) float32 logits.
         size: The photo's (width, height).
         temperature: Logits are divided by it.
+        present: Ids of the classes to choose from, rising, at least one; all if None.
 
     Returns:
-        Labels (height, width) uint8, the first of equals, and their softmax probabilities
-        (height, width) float32, which are not a number where a score is not or is +infinity.
+        Labels (height, width) uint8, the first of equals, and their softmax probabilities among
+        the classes present (height, width) float32, which are not a number where a score is not
+        or is +infinity.
     """
     width, height = size
+    if present is None:
+        present = np.arange(scores.shape[0])
+    elif len(present) < scores.shape[0]:
+        scores = scores.select(present) if isinstance(scores, Upscored) else scores[present]
     scores = _reduce(scores, size)
     labels = np.empty((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
@@ -54,11 +64,44 @@ def decide(
             near = near / np.float32(temperature)
             some = _contenders(near)
             tile = y.enlarge(x.enlarge(near[some], 2), 1)
-            labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = _choose(tile, some)
+            chosen = _choose(tile, present[some])
+            labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = chosen
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy works without Python's lock
         list(pool.map(fill, range(0, height, tile_height)))  # raises what a thread raised
     return labels, confidence
+
+
+def find_present(
+    scores: np.ndarray | Upscored,
+    temperature: float,
+    absent_below: float,
+    background: int | None = None,
+) -> np.ndarray:
+    """Find the classes that a photo may be said to show.
+
+    A network that takes a shadow for a sheep is seldom sure of it anywhere, and of a sheep it
+    mostly is somewhere.
+
+    Args:
+        scores: (C, h, w) logits.
+        temperature: Logits are divided by it.
+        absent_below: A class whose highest probability is less than this is taken to be absent.
+        background: The class that never is; if there is none, the one with the highest
+            probability never is.
+
+    Returns:
+        Ids of the classes that are left, rising.
+    """
+    if absent_below <= 0:
+        return np.arange(scores.shape[0])
+    # The cells of the finest map suffice: to bring all scores to size first would take far longer.
+    coarse = scores.coarse if isinstance(scores, Upscored) else scores
+    highest = softmax(coarse / np.float32(temperature), 0).max((1, 2))
+    # What is not a number is kept, so that damaged weights are noticed.
+    is_present = ~(highest < absent_below)
+    is_present[highest.argmax() if background is None else background] = True
+    return np.flatnonzero(is_present)
 
 
 def softmax(scores: np.ndarray, axis: int) -> np.ndarray:

@@ -205,13 +205,13 @@ def add_int8(
     """
     size = checkpoint.read_json(folder, checkpoint.CONFIG_NAME).get("inference_size", 0)
     export_checkpoint(folder, calibration_images(train_set, size, count))
-    report = score(folder, val_set)
+    report = score_int8(folder, val_set)
     if "history" in checkpoint.read_json(folder, "training.json"):
         write_report(folder)
     return report
 
 
-def score(folder: Path, dataset: SegmentationDataset) -> dict[str, Any]:
+def score_int8(folder: Path, dataset: SegmentationDataset) -> dict[str, Any]:
     """Evaluate a checkpoint's int8 file on a split, and keep that in ``metrics.json``.
 
     Returns:

@@ -1,10 +1,12 @@
-"""What is chosen on the validation split after training: inference size and temperature.
+"""What is chosen on the validation split after training: how a network is served.
 
 A network trained on small photos is lost on large ones, so the size at which it sees them is
 chosen by mean IoU. Its probabilities are too sure of themselves, so its logits are divided by one
-temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). The convention: the
-temperature is fitted on every other photo, and the calibration error reported is that of the rest;
-if it is no smaller there than without, the temperature is 1.
+temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). And in a photo of a few
+classes it sees specks of others, so it is chosen, by mean IoU, how probable a class must be
+somewhere in a photo to be found there. The convention: the temperature is fitted on every other
+photo, and the calibration error reported is that of the rest; if it is no smaller there than
+without, the temperature is 1.
 """
 
 import math
@@ -16,12 +18,13 @@ import numpy as np
 from PIL import Image
 
 from .datasets import SegmentationDataset, spread
-from .decision import softmax
+from .decision import decide, softmax
 from .evaluation import Scored, describe, evaluate
-from .metrics import IGNORE_INDEX
+from .metrics import IGNORE_INDEX, ConfusionMatrix
 from .segmenter import STRIDES, Segmenter
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
+ABSENT_BELOW = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 PHOTOS = 400  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
 BINS = 15
@@ -35,19 +38,21 @@ class Fitted:
     Attributes:
         inference_size: Long side in pixels that photos should be scaled to.
         temperature: Logits divided by this give calibrated probabilities.
-        report: Both choices in plain JSON types, with mean IoU by size and the expected
-            calibration error before and after.
+        absent_below: Highest probability of a class in a photo below which it is not found there.
+        report: The choices in plain JSON types, with mean IoU by size and by ``absent_below``, and
+            the expected calibration error before (of no choice but the size) and after.
     """
 
     inference_size: int
     temperature: float
+    absent_below: float
     report: dict[str, Any]
 
 
 def fit(
     segmenter: Segmenter, dataset: SegmentationDataset, size: int, progress: bool = True
 ) -> Fitted:
-    """Choose the inference size and the temperature of a network; leaves both set in it.
+    """Choose what is fitted of a network; leaves it set in the segmenter.
 
     Args:
         segmenter: Whose network it is.
@@ -55,8 +60,8 @@ def fit(
         size: Long side in pixels that photos were scaled to in training.
         progress: Whether to show a bar on stderr.
     """
-    photos = spread(len(dataset), PHOTOS)
-    scores = {}
+    photos, scores = spread(len(dataset), PHOTOS), {}
+    segmenter.absent_below = 0.0
     for one in sorted({round(factor * size) for factor in FACTORS}):
         segmenter.inference_size = one
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
@@ -69,14 +74,41 @@ def fit(
     before, after = (calibration_error(*held_out, t) for t in (1.0, segmenter.temperature))
     if after >= before:
         segmenter.temperature, after = 1.0, before
+    by_absence = score_absence(segmenter, dataset, photos)
+    segmenter.absent_below = max(by_absence, key=lambda one: by_absence[one])
+    if segmenter.absent_below:
+        after = calibration_error(
+            *sample_logits(segmenter, dataset, photos[1::2]), segmenter.temperature
+        )
     report = {
         "photos": len(photos),
         "mean_iou_by_size": {str(size): score for size, score in scores.items()},
         "inference_size": segmenter.inference_size,
         "temperature": segmenter.temperature,
+        "mean_iou_by_absent_below": {str(one): score for one, score in by_absence.items()},
+        "absent_below": segmenter.absent_below,
         "calibration_error": {"before": before, "after": after},
     }
-    return Fitted(segmenter.inference_size, segmenter.temperature, report)
+    chosen = segmenter.inference_size, segmenter.temperature, segmenter.absent_below
+    return Fitted(*chosen, report)
+
+
+def score_absence(
+    segmenter: Segmenter, dataset: SegmentationDataset, photos: Sequence[int]
+) -> dict[float, float]:
+    """Mean IoU by ``absent_below``, from one run of the network; leaves the last set."""
+    matrices = {one: ConfusionMatrix(dataset.classes) for one in ABSENT_BELOW}
+    for index in photos:
+        photo, labels = dataset.read(index)
+        scores = segmenter.scores(photo)
+        found: dict[bytes, np.ndarray] = {}
+        for segmenter.absent_below, matrix in matrices.items():
+            present = segmenter.find_present(scores)
+            key = present.tobytes()  # most thresholds leave the same classes
+            if key not in found:
+                found[key], _ = decide(scores, photo.size, segmenter.temperature, present)
+            matrix.update(labels, found[key])
+    return {one: matrix.mean_iou for one, matrix in matrices.items()}
 
 
 def supervised_strides(segmenter: Segmenter) -> list[int]:
@@ -118,19 +150,25 @@ def sample_logits(
     """Logits and labels of labelled pixels, up to ``PIXELS`` a photo.
 
     Returns:
-        Logits (M, C) float32 at the photo's own size, undivided, and labels (M,) uint8.
+        Logits (M, C) float32 at the photo's own size, undivided, minus infinity where a class is
+        absent, and labels (M,) uint8.
     """
     # Of no photos there are none.
-    logits = [np.empty((0, len(segmenter.classes)), np.float32)]
+    count = len(segmenter.classes)
+    logits = [np.empty((0, count), np.float32)]
     labels = [np.empty(0, np.uint8)]
     for index in photos:
         photo, label = dataset.read(index)
         rows, columns = np.nonzero(label != IGNORE_INDEX)
         some = np.random.default_rng(index).permutation(len(rows))[:PIXELS]
         rows, columns = rows[some], columns[some]
-        maps = (Image.fromarray(one) for one in segmenter.scores(photo))
+        scores = segmenter.scores(photo)
+        present = segmenter.find_present(scores)
+        maps = (Image.fromarray(one) for one in np.asarray(scores)[present])
         enlarged = (one.resize(photo.size, Image.Resampling.BILINEAR) for one in maps)
-        logits.append(np.stack([np.asarray(one)[rows, columns] for one in enlarged], 1))
+        sampled = np.full((len(rows), count), -np.inf, np.float32)
+        sampled[:, present] = np.stack([np.asarray(one)[rows, columns] for one in enlarged], 1)
+        logits.append(sampled)
         labels.append(label[rows, columns])
     return np.concatenate(logits), np.concatenate(labels)
 

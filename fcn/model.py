@@ -40,6 +40,7 @@ class FCN(
         std: Then divided by.
         inference_size: Long side in pixels that photos should be scaled to; 0 leaves them.
         temperature: Logits divided by this give calibrated probabilities.
+        absent_below: Highest probability of a class in a photo below which it is not found there.
         doubt_below: Mean confidence of a photo below which its result deserves doubt.
 
     Raises:
@@ -67,6 +68,7 @@ class FCN(
         std: Sequence[float] = CAFFE.std,
         inference_size: int = 0,
         temperature: float = 1.0,
+        absent_below: float = 0.0,
         doubt_below: float = 0.0,
     ) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class FCN(
             raise ValueError(f"{len(self.palette)} colours for {self.num_classes} classes")
         self.stride = check_stride(stride)
         self.inference_size, self.temperature = inference_size, temperature
-        self.doubt_below = doubt_below
+        self.absent_below, self.doubt_below = absent_below, doubt_below
         self._architecture: dict[str, Any] = {
             **{"backbone": backbone, "head": head, "width": width, "dropout": dropout},
             **{"mean": [float(value) for value in mean], "std": [float(value) for value in std]},
@@ -104,6 +106,7 @@ class FCN(
             "stride": self.stride,
             "inference_size": self.inference_size,
             "temperature": self.temperature,
+            "absent_below": self.absent_below,
             "doubt_below": self.doubt_below,
         }
 

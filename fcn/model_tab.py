@@ -145,6 +145,8 @@ def facts(
     size = segmenter.inference_size
     lines["Sees a photo at"] = f"{size} pixels on the long side" if size else "its own size"
     lines["Temperature"] = temperature_line(segmenter, metrics)
+    if segmenter.absent_below:
+        lines["Finds a class"] = f"if somewhere {percent(segmenter.absent_below)} probable"
     lines["Engine"] = ENGINE_TITLES.get(segmenter.engine, segmenter.engine)
     lines["Source"] = segmenter.source
     lines["Revision"] = segmenter.revision

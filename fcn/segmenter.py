@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from . import checkpoint
-from .decision import decide
+from .decision import decide, find_present
 from .engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .errors import InputError
 from .fusion import Upscored
@@ -50,6 +50,7 @@ class Segmenter:
         stride: The stride that is used when none is asked for.
         inference_size: Long side in pixels that photos are scaled to; 0 leaves them.
         temperature: Logits divided by this give calibrated probabilities.
+        absent_below: A class that is nowhere in a photo as probable as this is not found in it.
         doubt_below: Mean confidence below which a result deserves doubt.
 
     Example::
@@ -71,6 +72,7 @@ class Segmenter:
         self.stride: int = config["stride"]
         self.inference_size: int = config["inference_size"]
         self.temperature: float = config["temperature"]
+        self.absent_below: float = config.get("absent_below", 0.0)  # older checkpoints have none
         self.doubt_below: float = config["doubt_below"]
         self._engine = engine
 
@@ -140,7 +142,7 @@ class Segmenter:
         """
         start = time.perf_counter()
         decided = {
-            stride: decide(scores, photo.size, self.temperature)
+            stride: decide(scores, photo.size, self.temperature, self.find_present(scores))
             for stride, scores in self._scores(photo, strides).items()
         }
         for _, confidence in decided.values():
@@ -153,7 +155,7 @@ class Segmenter:
             for stride, (labels, confidence) in decided.items()
         }
 
-    def scores(self, photo: Image.Image) -> np.ndarray:
+    def scores(self, photo: Image.Image) -> np.ndarray | Upscored:
         """Score a photo at the size and the stride that the network sees it at.
 
         Args:
@@ -165,9 +167,14 @@ class Segmenter:
         Raises:
             InputError: If the weights give no finite scores.
         """
-        scores = np.asarray(self._scores(photo, (self.stride,))[self.stride])
+        scores = self._scores(photo, (self.stride,))[self.stride]
         self._check_finite(scores)
         return scores
+
+    def find_present(self, scores: np.ndarray | Upscored) -> np.ndarray:
+        """The classes that a photo with these scores may be said to show, by id, rising."""
+        background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
+        return find_present(scores, self.temperature, self.absent_below, background)
 
     def shrink(self, photo: Image.Image) -> Image.Image:
         """A photo at the size that the network sees it at; a small one grows."""
@@ -196,7 +203,7 @@ class Segmenter:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
         return self._engine.scores(np.array(self.shrink(photo)), strides)
 
-    def _check_finite(self, values: np.ndarray) -> None:
+    def _check_finite(self, values: np.ndarray | Upscored) -> None:
         if not np.isfinite(values).all():
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
 

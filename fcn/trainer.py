@@ -226,9 +226,10 @@ class Trainer:
         trained_at = self.config.size or self.train_set.size
         fitted = fit(segmenter, self.val_set, trained_at, self.accelerator.is_main_process)
         # Each process found the same but for rounding; the main one's count.
-        chosen = torch.tensor([fitted.inference_size, fitted.temperature])
-        size, temperature = broadcast(chosen.to(self.accelerator.device)).tolist()
-        served.inference_size, served.temperature = round(size), round(temperature, 4)
+        chosen = torch.tensor([fitted.inference_size, fitted.temperature, fitted.absent_below])
+        size, *others = broadcast(chosen.to(self.accelerator.device)).tolist()
+        served.inference_size = round(size)
+        served.temperature, served.absent_below = (round(one, 4) for one in others)
         segmenter, ranking = Segmenter.of(served, str(self.run)), []
 
         def rank(index: int, found: Segmentation, labels: np.ndarray) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcn import decision
-from fcn.decision import decide
+from fcn.decision import decide, find_present, softmax
+from fcn.fusion import Upscored
 
 SIZES = [(64, 48), (131, 97), (640, 480), (20, 300), (300, 20), (33, 7), (7, 5), (1, 1), (9000, 1)]
 
@@ -101,3 +102,59 @@ def test_classes_far_behind_are_not_looked_at(monkeypatch: pytest.MonkeyPatch):
     labels, confidence = decide(scores, (200, 150))
     assert set(seen) == set(range(5))
     np.testing.assert_allclose(confidence, whole(scores, (200, 150))[1], atol=3e-5)
+
+
+@pytest.mark.parametrize("ids", [[0, 2, 3], [1], [0, 1, 2, 3]])
+def test_some_classes_are_chosen_from_as_if_there_were_no_others(ids: list[int]):
+    scores = coarse(4)
+    labels, confidence = decide(scores, (131, 97), present=np.array(ids))
+    expected = decide(scores[ids], (131, 97))
+    np.testing.assert_array_equal(labels, np.array(ids)[expected[0]])
+    np.testing.assert_array_equal(confidence, expected[1])
+
+
+def peaks(highest: list[float]) -> np.ndarray:
+    """Scores of as many classes, each with this probability in a cell of its own."""
+    count = len(highest)
+    probabilities = np.full((count, count), 1e-3)
+    np.fill_diagonal(probabilities, highest)
+    probabilities[-1] += 1 - probabilities.sum(0)  # the last class takes what is left of a cell
+    return np.log(probabilities)[:, None].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("below", "background", "present"),
+    [
+        (0.0, None, [0, 1, 2, 3]),
+        (0.5, None, [1, 2, 3]),
+        (0.8, None, [2, 3]),
+        (0.8, 0, [0, 2, 3]),
+        (1.0, None, [3]),  # one is left, whatever is asked for
+        (1.0, 1, [1]),
+    ],
+)
+def test_a_class_is_absent_if_it_is_nowhere_probable(below, background, present):
+    scores = peaks([0.3, 0.6, 0.9, 0.95])
+    assert find_present(scores, 1.0, below, background).tolist() == present
+
+
+def test_presence_is_that_at_the_temperature():
+    scores = peaks([0.3, 0.6, 0.9, 0.95])
+    softer = softmax(scores / np.float32(4), 0).max((1, 2))
+    below = float(softer[2]) + 1e-4
+    assert 2 in find_present(scores, 1.0, below)
+    assert 2 not in find_present(scores, 4.0, below)
+
+
+def test_presence_is_seen_in_the_cells_and_nothing_else_is_made(monkeypatch: pytest.MonkeyPatch):
+    kernel = np.ones((4, 1, 16, 16), np.float32)
+    scores = Upscored(peaks([0.3, 0.6, 0.9, 0.95]), kernel, (8, 32))
+    monkeypatch.setattr(Upscored, "__getitem__", None)
+    assert find_present(scores, 1.0, 0.5).tolist() == [1, 2, 3]
+    assert scores.select(np.array([1, 3])).shape == (2, 8, 32)
+
+
+def test_scores_that_are_not_numbers_are_not_absent():
+    scores = peaks([0.3, 0.6, 0.9, 0.95])
+    scores[1] = np.nan
+    assert 1 in find_present(scores, 1.0, 0.8, 0)

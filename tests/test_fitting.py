@@ -63,6 +63,50 @@ def test_what_is_fitted_is_set_and_reported() -> None:
     assert fitted.temperature != 1
 
 
+class Speck(SegmentationDataset):
+    """Sky alone, whatever else a network sees in its corner."""
+
+    def __init__(self) -> None:
+        self.name, self.split, self.size = "folder", "val", 32
+        self.classes = ("sky", "road", "pole")
+
+    def __len__(self) -> int:
+        return 4
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        labels = np.zeros((32, 32), np.uint8)
+        labels[:8] = 1
+        return Image.new("RGB", (32, 32)), labels
+
+
+class Unsure:
+    """An engine that is sure of sky and road, and takes a corner for a pole without much doubt."""
+
+    name = "unsure"
+    config: ClassVar[dict[str, Any]] = {
+        **{"classes": ["sky", "road", "pole"], "palette": None, "stride": 8},
+        **{"inference_size": 32, "temperature": 1.0, "absent_below": 0.9, "doubt_below": 0.0},
+    }
+
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        logits = np.zeros((3, *image.shape[:2]), np.float32)
+        logits[0], logits[1, : len(image) // 4] = 5, 10
+        logits[2, -5:, -5:] = 6  # 73 %
+        return dict.fromkeys(strides, logits)
+
+
+def test_a_class_that_is_never_sure_is_fitted_away() -> None:
+    segmenter = Segmenter(Unsure(), "")
+    fitted = fit(segmenter, Speck(), 32, progress=False)
+    scores = fitted.report["mean_iou_by_absent_below"]
+    assert scores["0.0"] < 0.99
+    assert scores[str(fitted.absent_below)] == 1 == max(scores.values())
+    assert segmenter.absent_below == fitted.absent_below == fitted.report["absent_below"] > 0
+    # The lowest of those that score the same: nothing is thrown away for nothing.
+    assert all(scores[one] < 1 for one in scores if float(one) < fitted.absent_below)
+    assert {one.id for one in segmenter(Speck().read(0)[0]).found()} == {0, 1}
+
+
 class Halves(SegmentationDataset):
     """Plain photos whose labels are right on every other one, and wrong on the rest."""
 

@@ -65,7 +65,9 @@ def test_pictures_are_normalised_inside() -> None:
 def test_saving_and_loading_gives_the_same_logits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = build_tiny(["sky", "road"], temperature=1.25, doubt_below=0.5, stride=16)
+    model = build_tiny(
+        ["sky", "road"], temperature=1.25, absent_below=0.75, doubt_below=0.5, stride=16
+    )
     model.save_pretrained(tmp_path)
     loaded = FCN.from_pretrained(str(tmp_path))
     images = torch.rand(1, 3, 50, 40)

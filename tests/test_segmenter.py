@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fcn import saving
+from fcn.decision import softmax
 from fcn.errors import InputError
 from fcn.palette import distinct
 from fcn.segmenter import STRIDES, Segmenter
@@ -33,6 +34,7 @@ class FixedEngine:
             "stride": 8,
             "inference_size": 64,
             "temperature": 1.0,
+            "absent_below": 0.0,
             "doubt_below": 0.0,
             **config,
         }
@@ -99,6 +101,25 @@ def test_temperature_changes_the_confidence_alone(photo: Image.Image):
     plain, soft = (Segmenter(FixedEngine(temperature=t), "")(photo) for t in (1.0, 3.0))
     assert (plain.labels == soft.labels).mean() > 0.999
     assert soft.mean_confidence < plain.mean_confidence - 0.1
+
+
+def test_a_class_that_is_nowhere_probable_is_not_found(photo: Image.Image):
+    every, sure = (
+        Segmenter(FixedEngine(temperature=6.0, absent_below=below), "")(photo)
+        for below in (0.0, 0.5)
+    )
+    engine = FixedEngine()
+    shares = softmax(engine.coarse / 6.0, 0).max((1, 2))
+    gone = np.flatnonzero(shares < 0.5)
+    assert 0 < len(gone) < 4
+    assert set(gone) <= {one.id for one in every.found()}
+    assert {one.id for one in sure.found()} == set(range(4)) - set(gone.tolist())
+
+
+def test_older_checkpoints_find_every_class(photo: Image.Image):
+    engine = FixedEngine()
+    del engine.config["absent_below"]
+    assert Segmenter(engine, "").absent_below == 0
 
 
 def test_scores_are_those_before_the_temperature(photo: Image.Image):
