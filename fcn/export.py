@@ -106,12 +106,13 @@ def calibration_images(
     return images
 
 
-def export_checkpoint(folder: Path, images: Sequence[np.ndarray]) -> Path:
+def export_checkpoint(folder: Path, images: Sequence[np.ndarray], **choices: Any) -> Path:
     """Write ``model_int8.onnx`` into a checkpoint folder; it is there whole or not at all.
 
     Args:
         folder: The checkpoint folder.
         images: What to calibrate on, as ``calibration_images`` gives it; at least one.
+        choices: Other ways to quantise, see ``quantise``.
 
     Returns:
         The file.
@@ -131,7 +132,7 @@ def export_checkpoint(folder: Path, images: Sequence[np.ndarray]) -> Path:
         onnx.save(trace(model), draft)
         # The sizes are symbols in the file already; a second inference of them fails.
         quant_pre_process(draft, prepared, skip_symbolic_shape=True)
-        quantise(prepared, draft, images)
+        quantise(prepared, draft, images, **choices)
         quantised = onnx.load(draft)
         onnx.helper.set_model_props(quantised, made_from)
         onnx.save(quantised, draft)
@@ -163,24 +164,30 @@ def trace(model: FCN) -> onnx.ModelProto:
     return proto
 
 
-def quantise(source: Path, target: Path, images: Sequence[np.ndarray]) -> None:
-    """Quantise a float ONNX file statically; for the images see ``export_checkpoint``."""
+def quantise(source: Path, target: Path, images: Sequence[np.ndarray], **choices: Any) -> None:
+    """Quantise a float ONNX file statically.
+
+    Args:
+        source: The file.
+        target: What is written.
+        images: See ``export_checkpoint``.
+        choices: Arguments of ``quantize_static`` in place of ours, which
+            ``benchmarks/quantisation.py`` compares.
+    """
     nodes = onnx.load(source, load_external_data=False).graph.node
     scores = [node.name for node in nodes if node.op_type == "Conv" and node.output[0] in MAPS]
-    quantize_static(
-        source,
-        target,
-        Pictures(images),
-        op_types_to_quantize=["Conv", "Relu", "MaxPool"],
-        nodes_to_exclude=scores,
-        per_channel=True,
-        reduce_range=True,  # 7 bits: sums of products saturate without VNNI; amx.py wants it too
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
+    settings = {
+        "op_types_to_quantize": ["Conv", "Relu", "MaxPool"],
+        "nodes_to_exclude": scores,
+        "per_channel": True,
+        "reduce_range": True,  # 7 bits: sums of products saturate without VNNI; amx.py wants it too
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "calibrate_method": CalibrationMethod.MinMax,
         # One picture at a time: the activations of all at once would take gigabytes.
-        extra_options={"CalibStridedMinMax": 1},
-    )
+        "extra_options": {"CalibStridedMinMax": 1},
+    }
+    quantize_static(source, target, Pictures(images), **{**settings, **choices})
 
 
 def add_int8(
