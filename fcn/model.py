@@ -4,7 +4,6 @@ A picture goes in as RGB in [0, 1] and logits come out at its size. Everything t
 to serve a network is an argument of ``FCN`` and comes back from ``config.json``.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
+from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, write_json
 from .head import STRIDES, SkipFusion
 from .vgg import CAFFE, VGG, Features, Normalisation
 
@@ -144,8 +143,7 @@ class FCN(
         save_file(weights, save_directory / WEIGHTS_NAME, metadata={"format": "pt"})
         # safetensors writes for the owner alone; who serves a checkpoint is often another user.
         (save_directory / WEIGHTS_NAME).chmod(0o644)
-        text = json.dumps(self.config, indent=2, ensure_ascii=False)
-        (save_directory / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+        write_json(save_directory / CONFIG_NAME, self.config)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **arguments: Any) -> Self:
