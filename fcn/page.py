@@ -45,6 +45,10 @@ TELL_PHOTO = """(photo) => {
 TELL_FAILURE = """() => {
   document.querySelector('#viewer figure').dispatchEvent(new CustomEvent('fcn-failed'));
 }"""
+TELL_STRIDES_FAILURE = """() => {
+  const failed = new CustomEvent('fcn-strides-failed');
+  document.querySelector('#viewer figure').dispatchEvent(failed);
+}"""
 TELL_GALLERY_FAILURE = """() => {
   document.querySelector('#several section').dispatchEvent(new CustomEvent('several-failed'));
 }"""
@@ -132,8 +136,9 @@ def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.H
         **each,
     )
     strides = shown.strides(lambda value: _answer_strides(networks, value), shown, shown, **each)
-    for event in (run, again, strides):
+    for event in (run, again):
         event.failure(None, js=TELL_FAILURE)
+    strides.failure(None, js=TELL_STRIDES_FAILURE)
     shown.cancel(None, cancels=[run, again])
     shown.forget(None, None, photo, js="() => null")
 

@@ -115,6 +115,7 @@ figure.addEventListener('fcn-photo', ({ detail: photo }) => askForPhoto(photo));
 figure.addEventListener('fcn-open', ({ detail: payload }) => open(payload));
 figure.addEventListener('fcn-network', ({ detail: source }) => setNetwork(source));
 figure.addEventListener('fcn-failed', fail);
+figure.addEventListener('fcn-strides-failed', failStrides);
 watch('value', load);
 setThreshold(0);
 showStrength();

@@ -200,12 +200,13 @@ function load() {
 
 function fail() {
   if (isCancelling) setTimeout(() => (isCancelling = false)); // Gradio says it twice
-  else if (scene?.asked) failStrides();
   else if (awaited) show(FAILED);
 }
 
+// Another photo may be on its way since they were asked for: that one goes on.
 function failStrides() {
+  if (!scene?.asked) return;
   setBusy(false);
   status.textContent = 'The other strides could not be computed. Please try again.';
-  if (scene) scene.asked = false;
+  scene.asked = false;
 }
