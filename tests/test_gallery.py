@@ -139,6 +139,21 @@ def test_another_choice_waits_for_the_run(visit, monkeypatch):
     expect(visitor.gallery.get_by_role("button", name="Several photos")).to_be_enabled()
 
 
+def test_more_photos_than_are_taken_are_left_out_and_told(visit):
+    visitor, content = visit(), png(scene(67, (40, 30)))
+    chosen = [file(f"{number}.png", content) for number in range(gallery.MOST + 2)]
+    visitor.gallery.locator("input[type=file]").set_input_files(chosen)
+    expect_state(visitor, "done")
+    expect(visitor.gallery.get_by_role("status")).to_have_text(
+        "24 of 24 photos segmented; 2 more left out, as 24 is the most at once"
+    )
+    expect(visitor.gallery.locator("li b")).to_have_text([one["name"] for one in chosen[:24]])
+    assert sum("/upload" in url for url in visitor.requests) == 24
+    # What was left out of one choice is not said of the next.
+    visitor.gallery.locator("input[type=file]").set_input_files(chosen[-2:])
+    expect(visitor.gallery.get_by_role("status")).to_have_text("2 of 2 photos segmented")
+
+
 def test_several_dropped_photos_go_to_the_gallery(visit):
     visitor = visit()
     visitor.page.evaluate("""async () => {
