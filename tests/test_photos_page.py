@@ -262,6 +262,25 @@ def test_every_bad_file_gives_one_sentence_and_the_page_goes_on(visit):
     visitor.expect_pixels(np.asarray(photo))
 
 
+def test_escape_after_a_bad_photo_brings_nothing_back(visit, served):
+    visitor, photo = visit(), scene(36)
+    visitor.upload(scene(35))
+    visitor.figure.get_by_role("button", name="square", exact=True).click()
+    visitor.upload_bytes("words.jpg", b"no photo", "failed")
+    visitor.page.wait_for_timeout(500)  # until the input has let go of it
+    visitor.page.locator("body").press("Escape")
+    visitor.expect_state("failed")
+    expect(visitor.status).to_contain_text("words.jpg is not a photo")
+    expect(visitor.figure.get_by_role("progressbar")).to_be_hidden()
+    expect(visitor.canvas).to_be_hidden()
+    expect(visitor.figure.locator("tbody tr")).to_have_count(0)
+    forget_previews(visitor)
+    visitor.upload(photo)
+    found = served.segmenter(photo)
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))  # all classes again
+    expect(visitor.figure.locator("tr.is-out")).to_have_count(0)
+
+
 def forget_previews(visitor: Visitor) -> None:
     """Gradio's own preview could not read those files either, which the browser calls an error."""
     unread = re.compile("Failed to load resource|ERR_")
