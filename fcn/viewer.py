@@ -1,13 +1,14 @@
 """The live overlay: a photo under its segments, and a legend whose sliders recolour it.
 
 The server sends two pictures and a table; the scripts in ``web`` blend and recolour in the
-browser, so that no slider costs a request. The convention: the mask is a PNG of twice the photo's
-height, class ids above confidences in 255ths, with grey as its palette: PNG's filters are not
-tried on indexed pictures, which saves time. The template is constant and the script
-writes every name as text: class names come with the weights, and weights may come from anyone.
+browser, so that no slider costs a request. The convention: the mask is deflated bytes, a class id
+for each pixel and then a confidence in 255ths for each, which a browser inflates without a way
+through a canvas. The template is constant and the script writes every name as text: class names
+come with the weights, and weights may come from anyone.
 """
 
 import time
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +24,6 @@ from .segmentation import Segmentation, encode_png
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("viewer.js", "paint.js", "legend.js", "stage.js", "save.js", "controls.js")
-GREY = [value for level in range(256) for value in (level, level, level)]
 SMALL = 640 * 480  # pixels up to which a photo goes to the browser as it is, as PNG
 
 TEMPLATE = """
@@ -192,12 +192,10 @@ def failure(message: str) -> dict[str, Any]:
     return _payload("failed", message)
 
 
-def mask_of(segmentation: Segmentation) -> Image.Image:
-    """The (2 H, W) picture of class ids, above, and confidences in 255ths, below."""
+def mask_of(segmentation: Segmentation) -> bytes:
+    """The class ids and then the confidences in 255ths, row by row, deflated."""
     sure = np.rint(segmentation.confidence * 255).astype(np.uint8)
-    image = Image.fromarray(np.concatenate([segmentation.labels, sure]))
-    image.putpalette(GREY)
-    return image
+    return zlib.compress(np.concatenate([segmentation.labels, sure]).tobytes(), 1)
 
 
 def _payload(state: str, message: str, caution: str = "") -> dict[str, Any]:
@@ -222,7 +220,7 @@ def _layer(segmentation: Segmentation) -> dict[str, Any]:
         for one in segmentation.found()
     ]
     classes.sort(key=lambda one: not one["painted"])  # stable: the background comes last
-    return {"mask": offer(encode_png(mask_of(segmentation)), "mask.png"), "classes": classes}
+    return {"mask": offer(mask_of(segmentation), "mask.zlib"), "classes": classes}
 
 
 def _encode(photo: Image.Image) -> tuple[bytes, str]:

@@ -20,14 +20,19 @@ function rampColor(confidence) {
   return rampStops[low].map((value, i) => value + (at - low) * (rampStops[low + 1][i] - value));
 }
 
-// The pixels of a picture that is no longer than `longest`, or made so.
-async function decode(file, longest = Infinity) {
-  if (!file) return null;
+async function get(file) {
   const answer = await fetch(file.url);
   if (!answer.ok) throw new Error(`${answer.status} for ${file.url}`);
+  return answer;
+}
+
+// The pixels of a picture that is no longer than `LONGEST_SIDE`, or made so.
+async function decode(file) {
+  if (!file) return null;
+  const answer = await get(file);
   const lossless = { premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
   const bitmap = await createImageBitmap(await answer.blob(), lossless);
-  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
   const width = Math.max(1, Math.round(bitmap.width * scale));
   const height = Math.max(1, Math.round(bitmap.height * scale));
   const draft = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
@@ -36,11 +41,16 @@ async function decode(file, longest = Infinity) {
   return draft.getImageData(0, 0, width, height);
 }
 
-// A segmentation of the photo at one stride: class ids, above, and confidences in 255ths, below.
-function toLayer(mask) {
-  const { width, data } = mask, height = mask.height / 2, pixels = width * height;
-  const values = new Uint8Array(2 * pixels);
-  for (let i = 0; i < values.length; i++) values[i] = data[4 * i];
+// The values of a mask: a class id for each pixel, then a confidence in 255ths for each.
+async function inflate(file) {
+  if (!file) return null;
+  const { body } = await get(file), whole = body.pipeThrough(new DecompressionStream('deflate'));
+  return new Uint8Array(await new Response(whole).arrayBuffer());
+}
+
+// A segmentation of the photo at one stride.
+function toLayer(values, { width, height }) {
+  const pixels = width * height;
   return { width, height, ids: values.subarray(0, pixels), confidence: values.subarray(pixels),
     slots: new Uint16Array(pixels) };
 }

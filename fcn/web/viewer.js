@@ -82,7 +82,7 @@ function clear() {
 function put(photo, mask, payload) {
   const { classes: found = [], opacity = 1 } = payload;
   const shown = new ImageData(photo.data.slice(), photo.width, photo.height);
-  const main = mask && toLayer(mask);
+  const main = mask && toLayer(mask, photo);
   const classes = new Map(found.map((one) => [one.id, withChoices(one)]));
   scene = { photo, shown, main, classes, found, payload, layers: { [payload.stride]: main } };
   canvas.width = photo.width;
@@ -102,10 +102,10 @@ function put(photo, mask, payload) {
 
 async function addStrides({ run, strides }) {
   if (scene?.main) props.value = scene.payload;
-  const masks = await Promise.all(Object.values(strides).map(({ mask }) => decode(mask)));
+  const masks = await Promise.all(Object.values(strides).map(({ mask }) => inflate(mask)));
   if (scene?.payload.run !== run) return;
   Object.entries(strides).forEach(([stride, { classes }], i) => {
-    scene.layers[stride] = toLayer(masks[i]);
+    scene.layers[stride] = toLayer(masks[i], scene.photo);
     for (const one of classes) {
       if (!scene.classes.has(one.id)) scene.classes.set(one.id, withChoices(one));
     }
@@ -123,9 +123,7 @@ async function show(payload) {
     tell(payload);
   }
   try {
-    const [photo, mask] = await Promise.all([
-      decode(payload.photo, LONGEST_SIDE), decode(payload.mask),
-    ]);
+    const [photo, mask] = await Promise.all([decode(payload.photo), inflate(payload.mask)]);
     if (mine !== turn) return;
     if (photo) put(photo, mask, payload);
     tell(payload);
