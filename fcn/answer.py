@@ -20,17 +20,29 @@ DOUBTFUL_OPACITY = 0.25
 DOUBT = "This photo looks unlike those the network was trained on: take the colours with caution."
 
 
-def segment_for_page(segmenter: Segmenter, photo: Image.Image, name: str) -> dict[str, Any]:
+def segment_for_page(
+    segmenter: Segmenter, photo: Image.Image, name: str, file: str = ""
+) -> dict[str, Any]:
     """Segment a photo of at most ``LONGEST_SIDE`` for the viewer.
+
+    Args:
+        segmenter: What segments.
+        photo: The photo.
+        name: What it is called, without an ending.
+        file: An upload that browsers show as this very photo, if there is one.
 
     Raises:
         InputError: If the weights are damaged.
     """
-    return describe(segmenter, photo, segmenter(photo), name)
+    return describe(segmenter, photo, segmenter(photo), name, file)
 
 
 def describe(
-    segmenter: Segmenter, photo: Image.Image, segmentation: Segmentation, name: str
+    segmenter: Segmenter,
+    photo: Image.Image,
+    segmentation: Segmentation,
+    name: str,
+    file: str = "",
 ) -> dict[str, Any]:
     """Describe a segmented photo to the viewer, faintly and with a caution where it is doubtful."""
     doubtful = segmentation.mean_confidence < segmenter.doubt_below
@@ -38,6 +50,7 @@ def describe(
         photo,
         segmentation,
         name=name,
+        file=file,
         stride=segmenter.stride,
         message=found_line(segmentation),
         caution=DOUBT if doubtful else "",

@@ -26,7 +26,7 @@ from .gallery import build_gallery, segment_all
 from .learn import build_learn_tab
 from .model_tab import build_model_tab
 from .palette import BACKGROUND
-from .photo import open_photo
+from .photo import is_shown_alike, open_photo
 from .photo_input import Given, PhotoInput, sent
 from .scores import score_line
 from .segmenter import STRIDES, Segmenter
@@ -208,7 +208,8 @@ def _answer(networks: Networks, source: Any, given: Given) -> dict[str, Any]:
     segmenter = pick(networks, source)
     try:
         image = given.open(LONGEST_SIDE)
-        payload = segment_for_page(segmenter, image, given.stem)
+        file = given.path if is_shown_alike(given.path, LONGEST_SIDE) else ""
+        payload = segment_for_page(segmenter, image, given.stem, file)
     except InputError as error:
         payload = viewer.failure(str(error))
     return {**payload, "name": given.stem, "of": given.path, "weights": source}

@@ -71,6 +71,16 @@ def open_photo(
         raise PhotoError(f"{name} cannot be read: {error.strerror}.") from error
 
 
+def is_shown_alike(path: str | Path, longest: int) -> bool:
+    """Whether browsers make the same picture of a photo's file as ``open_photo`` does.
+
+    Only JPEG is said to be, and only if nothing in it may ask for a turn.
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L")
+        return plain and max(image.size) <= longest and not image.info.keys() & {"exif", "xmp"}
+
+
 def photos_in(paths: Iterable[str | Path]) -> list[Path]:
     """List photos: files as they are given, and for a folder the photos directly in it, sorted.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.data_classes import FileData
 from PIL import Image
 
 from .palette import BACKGROUND, hex_code, safe_colors
@@ -145,6 +146,7 @@ def result(
     segmentation: Segmentation,
     *,
     name: str = "photo",
+    file: str = "",
     stride: int = 8,
     message: str = "",
     caution: str = "",
@@ -156,6 +158,7 @@ def result(
         photo: RGB, of the segmentation's size.
         segmentation: What was found in it.
         name: What files to take away are called, without an ending.
+        file: An upload that the browser shows as this photo, and may have decoded already.
         stride: That of the segmentation.
         message: A line under the photo.
         caution: A second, more urgent line.
@@ -167,7 +170,7 @@ def result(
     return {
         **_payload("done", message, caution),
         **_layer(segmentation),
-        "photo": offer(*_encode(photo)),
+        "photo": FileData(path=file).model_dump() if file else offer(*_encode(photo)),
         "name": name,
         "stride": stride,
         "opacity": opacity,

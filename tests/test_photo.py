@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcn.photo import MAX_PIXELS, PhotoError, open_photo, photos_in
+from fcn.photo import MAX_PIXELS, PhotoError, is_shown_alike, open_photo, photos_in
 
 GRADIENT = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -30,6 +30,30 @@ def mean(photo: Image.Image) -> float:
     """Mean value, to tell a picture from a white or black one."""
     assert photo.mode == "RGB"
     return float(np.asarray(photo).mean())
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "longest", "options", "alike"),
+    [
+        ("JPEG", "RGB", 16, {}, True),
+        ("JPEG", "L", 16, {}, True),
+        ("JPEG", "RGB", 15, {}, False),  # it is scaled down
+        ("JPEG", "CMYK", 16, {}, False),
+        ("JPEG", "RGB", 16, {"exif": turned()}, False),
+        ("JPEG", "RGB", 16, {"xmp": b"<x:xmpmeta/>"}, False),
+        ("PNG", "RGB", 16, {}, False),
+        ("TIFF", "RGB", 16, {}, False),
+    ],
+)
+def test_what_browsers_show_as_we_do(tmp_path, kind, mode, longest, options, alike):
+    Image.fromarray(GRADIENT).convert(mode).save(tmp_path / "photo", kind, **options)
+    assert is_shown_alike(tmp_path / "photo", longest) == alike
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV"])

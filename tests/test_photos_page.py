@@ -234,6 +234,17 @@ REFUSED = {
 }
 
 
+def test_plain_jpeg_is_shown_from_the_very_upload(visit):
+    visitor, content = visit(), jpeg(scene(41))
+    visitor.requests.clear()
+    visitor.upload_bytes("plain.jpg", content, "done")
+    files = [url.rpartition("/")[2] for url in visitor.requests if "/file=" in url]
+    assert sorted(files) == ["mask.zlib", "plain.jpg", "plain.jpg"]  # Gradio's preview, and ours
+    visitor.control("Show overlay").uncheck()
+    expected = np.asarray(Image.open(io.BytesIO(content)), int)
+    assert np.abs(visitor.pixels() - expected).max() <= 2
+
+
 def test_every_kind_of_picture_is_shown(visit):
     visitor = visit()
     for name, (make, size) in PICTURES.items():

@@ -39,6 +39,12 @@ def test_small_photo_travels_without_loss(segmentation, photo):
     np.testing.assert_array_equal(np.asarray(sent), np.asarray(photo))
 
 
+def test_photo_that_the_browser_has_does_not_travel(segmentation, photo):
+    assert (
+        viewer.result(photo, segmentation, file="/up/load.jpg")["photo"]["path"] == "/up/load.jpg"
+    )
+
+
 def test_large_photo_travels_compressed():
     photo = Image.linear_gradient("L").resize((1200, 900)).convert("RGB")
     labels, sure = np.zeros((900, 1200), np.uint8), np.ones((900, 1200), np.float32)

@@ -28,7 +28,6 @@ async function get(file) {
 
 // The pixels of a picture that is no longer than `LONGEST_SIDE`, or made so.
 async function decode(file) {
-  if (!file) return null;
   const answer = await get(file);
   const lossless = { premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
   const bitmap = await createImageBitmap(await answer.blob(), lossless);
@@ -39,6 +38,18 @@ async function decode(file) {
   draft.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   return draft.getImageData(0, 0, width, height);
+}
+
+// As `decode`; the server may name the very upload that was shown while its segments were awaited.
+const latest = { path: null, pixels: null };
+function decodePhoto(file) {
+  if (!file) return null;
+  if (latest.path !== file.path) {
+    const pixels = decode(file);
+    pixels.catch(() => (latest.path = null)); // the next try may have more luck
+    Object.assign(latest, { path: file.path, pixels });
+  }
+  return latest.pixels;
 }
 
 // The values of a mask: a class id for each pixel, then a confidence in 255ths for each.

@@ -123,7 +123,7 @@ async function show(payload) {
     tell(payload);
   }
   try {
-    const [photo, mask] = await Promise.all([decode(payload.photo), inflate(payload.mask)]);
+    const [photo, mask] = await Promise.all([decodePhoto(payload.photo), inflate(payload.mask)]);
     if (mine !== turn) return;
     if (photo) put(photo, mask, payload);
     tell(payload);
