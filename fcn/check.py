@@ -142,6 +142,13 @@ def _check_split(
         text = "the masks hold only 0 and 255, and 255 is ignored; store the class by its number"
         report.problems.append(Problem("masks of 0 and 255", split, text))
     labelled = stored[inspector.table < INVALID].any()
+    seen = len(pairs) if thorough else min(len(pairs), PIXELS)
+    # Nearly every photo has something that is "other", so many without one are no accident.
+    shifted = inspector.source.first and not stored[0] and labelled and seen >= PIXELS
+    if shifted and not any(one.is_error for one in problems):
+        text = f"none of the {seen} masks looked at has a 0, which is what has no class here, so"
+        text += " numbers are one too high; subtract 1 in all masks"
+        report.problems.append(Problem("masks with numbers one too high", split, text))
     if stored.any() and not labelled and not any(one.is_error for one in problems):
         text = "no pixel of the masks looked at has a class, all are ignored; there is no label"
         report.problems.append(Problem("masks without labels", split, text))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import LAYOUTS, write_mask, write_pair
+from layouts import LAYOUTS, pair_paths, write_mask, write_pair
 from PIL import Image
 
 from fcn.check import check_dataset
@@ -291,6 +291,21 @@ def test_labels_off_by_one_are_an_error_with_the_fix(name, values, text, thoroug
     write_pair(name, tmp_path, DATASETS[name].train, "a", [values])
     report = check_dataset(name, tmp_path, thorough=thorough)
     assert [problem.text[: len(text)] for problem in report.problems if problem.is_error] == [text]
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_labels_one_too_high_are_an_error_where_the_last_class_is_rare(thorough, tmp_path):
+    for stem in range(32):
+        _, mask = write_pair("scene_parsing", tmp_path, "training", str(stem), [[1, 13, 4]])
+    report = check_dataset("scene_parsing", tmp_path, ["training"], thorough=thorough)
+    (problem,) = [one for one in report.problems if one.is_error]
+    assert problem.text.startswith("none of the 32 masks looked at has a 0")
+    assert "subtract 1" in problem.text
+    write_mask(mask, [[1, 0, 4]])
+    assert check_dataset("scene_parsing", tmp_path, ["training"], thorough=thorough).ok
+    mask.unlink()
+    pair_paths("scene_parsing", tmp_path, "training", "31")[0].unlink()
+    assert check_dataset("scene_parsing", tmp_path, ["training"], thorough=thorough).ok
 
 
 def test_the_full_ade20k_beside_scene_parsing_is_no_error(tmp_path):
