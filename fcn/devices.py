@@ -3,8 +3,8 @@
 import torch
 from accelerate import Accelerator
 
+from . import tracking
 from .config import TrainConfig
-from .tracking import check_tracker
 
 
 def find_precision(wanted: str) -> str:
@@ -22,7 +22,7 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     Raises:
         InputError: If the tracker's package is missing.
     """
-    check_tracker(config.tracker)
+    tracking.check_tracker(config.tracker)
     return Accelerator(
         # Without it, CPU processes that torchrun started would not know of one another.
         cpu=not torch.accelerator.is_available(),
@@ -38,7 +38,7 @@ def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
         name: " ".join(map(str, value)) if isinstance(value, list | tuple) else value
         for name, value in config.recipe().items()
     }
-    accelerator.init_trackers("fcn", told)
+    tracking.start(accelerator, config.tracker, told)
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

@@ -9,7 +9,9 @@ from accelerate.tracking import GeneralTracker, on_main_process, register_tracke
 
 import train
 from fcn import tracking
-from fcn.devices import find_precision, is_lost_peer
+from fcn.config import TrainConfig
+from fcn.devices import build_accelerator, find_precision, is_lost_peer, start_tracker
+from fcn.errors import InputError
 from fcn.tracking import TRACKERS
 
 
@@ -74,6 +76,20 @@ def test_a_tracker_that_is_not_installed_is_one_sentence(
     assert train.main(["--tracker", name, "--data", "nowhere"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(f"pip install {name}")
+
+
+def test_a_tracker_that_does_not_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(recorder: Recorder, name: str) -> None:
+        raise LookupError("No API key configured.\nMore.")
+
+    register_tracker_class(Recorder)
+    monkeypatch.setattr(Recorder, "__init__", refuse)
+    config = TrainConfig(tracker=Recorder.name, output=str(tmp_path))
+    accelerator = build_accelerator(config)
+    with pytest.raises(InputError, match=r"does not start \(No API key configured.\); .* out$"):
+        start_tracker(accelerator, config)
 
 
 def test_a_bug_is_not_taken_for_a_lost_process() -> None:
