@@ -161,7 +161,10 @@ def _fetch(archive: Archive, url: str, path: Path, pause: float) -> None:
 def _receive(archive: Archive, url: str, part: Path, bar: tqdm) -> str:
     """Add to a file what one request brings; say what ended it."""
     have = part.stat().st_size
-    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    except ValueError as error:
+        raise InputError(f"{url} is no web address; it begins with http:// or https://") from error
     try:
         with urlopen(request, timeout=TIMEOUT) as response:
             if response.status != 206:

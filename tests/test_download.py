@@ -272,6 +272,13 @@ def test_a_mirror_comes_from_the_environment(small, offer, tmp_path, monkeypatch
     assert site.asked == [""]
 
 
+def test_a_mirror_that_is_no_address_is_one_sentence(small, offer, tmp_path, monkeypatch) -> None:
+    offer(small)
+    monkeypatch.setenv("FCN_SCENE_PARSING_URL", "mirror.example/data.zip")
+    with pytest.raises(InputError, match=r"mirror.example/data.zip is no web address.* http://"):
+        get(tmp_path)
+
+
 def test_a_full_disk_is_told_before_anything_is_fetched(
     small, offer, tmp_path, monkeypatch
 ) -> None:
