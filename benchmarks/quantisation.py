@@ -6,6 +6,7 @@ weights of 8 bits lose nothing.
 """
 
 import argparse
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -51,7 +52,8 @@ def measure(model: Path, data: Path, count: int, limit: int) -> list[dict[str, A
         with tempfile.TemporaryDirectory() as place:
             for file in (CONFIG_NAME, WEIGHTS_NAME):
                 shutil.copy(model / file, place)
-            exported = export_checkpoint(Path(place), images, **choices)
+            with contextlib.redirect_stdout(sys.stderr):  # calibration talks
+                exported = export_checkpoint(Path(place), images, **choices)
             matrix, _ = evaluate(Segmenter.load(place, "onnx"), val_set, limit=limit)
             megabytes = exported.stat().st_size / 1e6
         scores = {"mean_iou": matrix.mean_iou, "pixel_accuracy": matrix.pixel_accuracy}
