@@ -20,7 +20,7 @@ from fcn.decision import decide
 from fcn.engines import OnnxEngine
 from fcn.errors import InputError
 from fcn.fusion import fuse
-from fcn.photo import open_photo
+from fcn.photo import is_shown_alike, open_photo
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter, network_size
 
@@ -51,12 +51,16 @@ def answer(engine: OnnxEngine, file: Path, laps: Laps) -> None:
     maps = laps.time("network", lambda: engine.maps(small))
     shape = small.shape[:2]
     scores = laps.time("add skips", lambda: fuse(maps, engine.kernels, segmenter.stride, shape))
-    found = laps.time(
-        "upscale and decide", lambda: decide(scores, photo.size, segmenter.temperature)
-    )
+
+    def choose() -> tuple[np.ndarray, np.ndarray]:
+        present = segmenter.find_present(scores)
+        return decide(scores, photo.size, segmenter.temperature, present)
+
+    found = laps.time("upscale and decide", choose)
     names = segmenter.classes, segmenter.palette, segmenter.source
     segmentation = Segmentation(*found, *names, seconds=0)
-    laps.time("encode", lambda: describe(segmenter, photo, segmentation, "photo"))
+    sent = str(file) if is_shown_alike(file, LONGEST_SIDE) else ""
+    laps.time("encode", lambda: describe(segmenter, photo, segmentation, "photo", sent))
 
 
 def measure(model: Path, repeats: int) -> list[dict[str, Any]]:

@@ -38,14 +38,14 @@ def decide(
 
     Returns:
         Labels (height, width) uint8, the first of equals, and their softmax probabilities among
-        the classes present (height, width) float32, which are not a number where a score is not
-        or is +infinity.
+        all classes (height, width) float32, which are not a number where a score is not or is
+        +infinity.
     """
     width, height = size
-    if present is None:
-        present = np.arange(scores.shape[0])
-    elif len(present) < scores.shape[0]:
-        scores = scores.select(present) if isinstance(scores, Upscored) else scores[present]
+    is_present = np.ones(scores.shape[0], bool)
+    if present is not None:
+        is_present[:] = False
+        is_present[present] = True
     scores = _reduce(scores, size)
     labels = np.empty((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
@@ -62,9 +62,9 @@ def decide(
         for x in across:
             near = scores[:, y.cells, x.cells] if band is None else band[:, :, x.cells]
             near = near / np.float32(temperature)
-            some = _contenders(near)
+            some = _contenders(near, is_present)
             tile = y.enlarge(x.enlarge(near[some], 2), 1)
-            chosen = _choose(tile, present[some])
+            chosen = _choose(tile, some, is_present[some])
             labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = chosen
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy works without Python's lock
@@ -161,15 +161,15 @@ def _reduce(scores: np.ndarray | Upscored, size: tuple[int, int]) -> np.ndarray 
     return np.stack([np.asarray(one) for one in reduced])
 
 
-def _contenders(scores: np.ndarray) -> np.ndarray:
+def _contenders(scores: np.ndarray, is_present: np.ndarray) -> np.ndarray:
     """The classes that count somewhere between (C, h, w) scores, in label order.
 
-    Between four neighbours a score is at most the largest of the four, and the best one at least
-    the largest that any class has in all four.
+    Between four neighbours a score is at most the largest of the four, and the best one present
+    at least the largest that any class present has in all four.
     """
     if len(scores) <= FEW:
         return np.arange(len(scores))
-    best = _between(scores, np.minimum).max(0)
+    best = _between(scores[is_present], np.minimum).max(0)
     lead = _between(scores, np.maximum) - best
     return np.flatnonzero(~(lead.max((1, 2)) <= -NEGLIGIBLE))  # with what is not a number
 
@@ -182,12 +182,15 @@ def _between(scores: np.ndarray, pick: Callable[..., np.ndarray]) -> np.ndarray:
     return scores
 
 
-def _choose(tile: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best of (k, rows, columns) scores, by id, and its softmax probability; spoils them."""
-    best = tile[0].copy()
-    labels = np.full(best.shape, ids[0], np.uint8)
+def _choose(
+    tile: np.ndarray, ids: np.ndarray, is_present: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best present of (k, rows, columns) scores, by id, and its probability; spoils them."""
+    first, *others = np.flatnonzero(is_present)
+    best = tile[first].copy()
+    labels = np.full(best.shape, ids[first], np.uint8)
     # Ids rise, so the larger of two is the later; argmax over the first axis is much slower.
-    for label, one in zip(ids[1:].astype(np.uint8), tile[1:], strict=True):
+    for label, one in ((np.uint8(ids[k]), tile[k]) for k in others):
         np.maximum(labels, (one > best).view(np.uint8) * label, out=labels)
         np.maximum(best, one, out=best)
     tile -= best

@@ -40,7 +40,7 @@ class Fitted:
         temperature: Logits divided by this give calibrated probabilities.
         absent_below: Highest probability of a class in a photo below which it is not found there.
         report: The choices in plain JSON types, with mean IoU by size and by ``absent_below``, and
-            the expected calibration error before (of no choice but the size) and after.
+            the expected calibration error without and with the temperature, of all classes.
     """
 
     inference_size: int
@@ -76,10 +76,6 @@ def fit(
         segmenter.temperature, after = 1.0, before
     by_absence = score_absence(segmenter, dataset, photos)
     segmenter.absent_below = max(by_absence, key=lambda one: by_absence[one])
-    if segmenter.absent_below:
-        after = calibration_error(
-            *sample_logits(segmenter, dataset, photos[1::2]), segmenter.temperature
-        )
     report = {
         "photos": len(photos),
         "mean_iou_by_size": {str(size): score for size, score in scores.items()},
@@ -150,25 +146,19 @@ def sample_logits(
     """Logits and labels of labelled pixels, up to ``PIXELS`` a photo.
 
     Returns:
-        Logits (M, C) float32 at the photo's own size, undivided, minus infinity where a class is
-        absent, and labels (M,) uint8.
+        Logits (M, C) float32 at the photo's own size, undivided, and labels (M,) uint8.
     """
     # Of no photos there are none.
-    count = len(segmenter.classes)
-    logits = [np.empty((0, count), np.float32)]
+    logits = [np.empty((0, len(segmenter.classes)), np.float32)]
     labels = [np.empty(0, np.uint8)]
     for index in photos:
         photo, label = dataset.read(index)
         rows, columns = np.nonzero(label != IGNORE_INDEX)
         some = np.random.default_rng(index).permutation(len(rows))[:PIXELS]
         rows, columns = rows[some], columns[some]
-        scores = segmenter.scores(photo)
-        present = segmenter.find_present(scores)
-        maps = (Image.fromarray(one) for one in np.asarray(scores)[present])
+        maps = (Image.fromarray(one) for one in np.asarray(segmenter.scores(photo)))
         enlarged = (one.resize(photo.size, Image.Resampling.BILINEAR) for one in maps)
-        sampled = np.full((len(rows), count), -np.inf, np.float32)
-        sampled[:, present] = np.stack([np.asarray(one)[rows, columns] for one in enlarged], 1)
-        logits.append(sampled)
+        logits.append(np.stack([np.asarray(one)[rows, columns] for one in enlarged], 1))
         labels.append(label[rows, columns])
     return np.concatenate(logits), np.concatenate(labels)
 

@@ -37,7 +37,7 @@ class Upscored:
 
     def __init__(self, scores: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> None:
         count, factor = len(scores), kernel.shape[-1] // 2
-        self.coarse, self._kernel = scores, kernel
+        self.coarse = scores
         self.shape = count, shape[0], shape[1]
         self._factor = factor
         self._padded = np.pad(scores, ((0, 0), (1, 1), (1, 1)))
@@ -55,10 +55,6 @@ class Upscored:
         blocks = np.stack(corners, -1)[:, :, None] @ self._parts
         whole = blocks.reshape(count, (height - 1) * self._factor, (width - 1) * self._factor)
         return whole[:, *cuts]
-
-    def select(self, classes: np.ndarray) -> "Upscored":
-        """The scores of some classes, by id."""
-        return Upscored(self.coarse[classes], self._kernel[classes], self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Give all of it."""

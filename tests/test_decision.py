@@ -97,20 +97,25 @@ def test_classes_far_behind_are_not_looked_at(monkeypatch: pytest.MonkeyPatch):
     seen = []
     choose = decision._choose
     monkeypatch.setattr(
-        decision, "_choose", lambda tile, ids: seen.extend(ids) or choose(tile, ids)
+        decision, "_choose", lambda tile, ids, *more: seen.extend(ids) or choose(tile, ids, *more)
     )
     labels, confidence = decide(scores, (200, 150))
     assert set(seen) == set(range(5))
     np.testing.assert_allclose(confidence, whole(scores, (200, 150))[1], atol=3e-5)
 
 
+@pytest.mark.parametrize("count", [4, 150])
 @pytest.mark.parametrize("ids", [[0, 2, 3], [1], [0, 1, 2, 3]])
-def test_some_classes_are_chosen_from_as_if_there_were_no_others(ids: list[int]):
-    scores = coarse(4)
-    labels, confidence = decide(scores, (131, 97), present=np.array(ids))
-    expected = decide(scores[ids], (131, 97))
-    np.testing.assert_array_equal(labels, np.array(ids)[expected[0]])
-    np.testing.assert_array_equal(confidence, expected[1])
+def test_classes_that_are_absent_lower_the_confidence_of_the_others(count: int, ids: list[int]):
+    scores = coarse(count)
+    present = np.array(ids + list(range(4, count // 2)))
+    labels, confidence = decide(scores, (131, 97), present=present)
+    large = weights(97, 48) @ scores @ weights(131, 64).T
+    expected = present[large[present].argmax(0)]
+    assert (labels == expected).mean() > 0.999
+    probabilities = softmax(large, 0)
+    chosen = np.take_along_axis(probabilities, labels[None].astype(int), 0)[0]
+    np.testing.assert_allclose(confidence, chosen, atol=3e-5)
 
 
 def peaks(highest: list[float]) -> np.ndarray:
@@ -151,7 +156,6 @@ def test_presence_is_seen_in_the_cells_and_nothing_else_is_made(monkeypatch: pyt
     scores = Upscored(peaks([0.3, 0.6, 0.9, 0.95]), kernel, (8, 32))
     monkeypatch.setattr(Upscored, "__getitem__", None)
     assert find_present(scores, 1.0, 0.5).tolist() == [1, 2, 3]
-    assert scores.select(np.array([1, 3])).shape == (2, 8, 32)
 
 
 def test_scores_that_are_not_numbers_are_not_absent():

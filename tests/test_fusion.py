@@ -50,8 +50,6 @@ def test_a_window_is_what_the_whole_has_there(data: st.DataObject, factor: int):
     some, whole = upscored[:, rows, columns], np.asarray(upscored)
     assert whole.shape == upscored.shape == (3, *shape)
     np.testing.assert_allclose(some, whole[:, rows, columns], rtol=1e-5, atol=1e-5)
-    picked = np.asarray(upscored.select(np.array([0, 2])))
-    np.testing.assert_allclose(picked, whole[[0, 2]], rtol=1e-5, atol=1e-5)
 
 
 def test_a_bilinear_kernel_interpolates():
