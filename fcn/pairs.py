@@ -99,8 +99,8 @@ def read_mask(path: Path) -> np.ndarray:
         raise InputError(f"{path} cannot be read ({error}); replace the file") from error
     if values.ndim != 2 or values.min() < 0 or values.max() > 255:
         raise InputError(
-            f"{path} has mode {mode} where a mask of one channel with class numbers up to 255 is "
-            "expected; `python -m fcn check` shows what it holds"
+            f"{path} has mode {mode}, but a mask has one channel with class numbers up to 255: save"
+            " the numbers, not their colours, as a grey or palette PNG"
         )
     return values.astype(np.uint8)
 

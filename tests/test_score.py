@@ -207,7 +207,7 @@ def test_useless_predictions_are_one_sentence(tmp_path):
     write_split("camvid", tmp_path, tmp_path / "out", [np.array([[0]])], [np.array([[0]])])
     dataset = open_dataset("camvid", tmp_path, "val")
     Image.new("RGB", (1, 1)).save(tmp_path / "out/0.png")
-    with pytest.raises(InputError, match=r"0\.png has mode RGB"):
+    with pytest.raises(InputError, match=r"0\.png has mode RGB, .*: save the numbers"):
         score(dataset, tmp_path / "out")
     (tmp_path / "out/0.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"0\.png cannot be read"):
