@@ -195,11 +195,9 @@ def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path: Path) -> None
 
 def test_minutes_are_a_budget(tmp_path: Path) -> None:
     flags = [*TINY.split(), "--steps", "1000000", "--minutes", "0.02"]
-    began = time.monotonic()
     assert train.main([*flags, "--output", str(tmp_path / "run")]) == 0
-    assert time.monotonic() - began < 60
     progress = checkpoint.read_json(checkpoint.resolve(tmp_path / "run"), "training.json")
-    assert progress["seconds"] >= 1.2
+    assert 1.2 <= progress["seconds"] < 60  # of training; what comes after has no budget
 
 
 def test_a_loss_that_is_no_number_stops_the_run(
