@@ -1,8 +1,8 @@
 """What ways to quantise cost in accuracy: ``python benchmarks/quantisation.py --data DIR``.
 
 The checkpoint is exported anew in each way, calibrated on the same training images, and scored on
-the validation split that it was chosen on. What saturates depends on the processor: with VNNI,
-weights of 8 bits lose nothing.
+the validation split that it was chosen on. What saturates depends on the processor: without
+VNNI, sums of products with weights of 8 bits may.
 """
 
 import argparse

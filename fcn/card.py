@@ -148,11 +148,11 @@ def absence_line(metrics: dict[str, Any]) -> str:
     fitted = metrics.get("fitted", {})
     if not fitted.get("absent_below"):
         return ""
-    scores = list(fitted["mean_iou_by_absent_below"].values())
+    below, scores = fitted["absent_below"], fitted["mean_iou_by_absent_below"]
     return (
-        f"A class that is nowhere in a photo at least {100 * fitted['absent_below']:.0f} % probable"
-        f" is not found in it. So the mean IoU is {percent(max(scores))}, and without that rule"
-        f" {percent(scores[0])}."
+        f"A class that is nowhere in a photo at least {100 * below:.0f} % probable is not found in"
+        f" it. So the mean IoU is {percent(scores[str(below)])}, and without that rule"
+        f" {percent(scores['0.0'])}."
     )
 
 

@@ -1,6 +1,6 @@
 """The live overlay: a photo under its segments, and a legend whose sliders recolour it.
 
-The server sends two pictures and a table; the scripts in ``web`` blend and recolour in the
+The server sends a photo, a mask and a table; the scripts in ``web`` blend and recolour in the
 browser, so that no slider costs a request. The convention: the mask is deflated bytes, a class id
 for each pixel and then a confidence in 255ths for each, which a browser inflates without a way
 through a canvas. The template is constant and the script writes every name as text: class names

@@ -64,7 +64,7 @@ def test_what_is_fitted_is_set_and_reported() -> None:
 
 
 class Speck(SegmentationDataset):
-    """Sky alone, whatever else a network sees in its corner."""
+    """A road and sky and nothing else, whatever a network sees in the corner."""
 
     def __init__(self) -> None:
         self.name, self.split, self.size = "folder", "val", 32
