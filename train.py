@@ -186,6 +186,16 @@ def explain(error: RuntimeError, config: TrainConfig) -> str:
     return ""
 
 
+def explain_stop(config: TrainConfig) -> str:
+    """Say how a run that was told to stop goes on."""
+    if (config.folder() / "last").exists():
+        return (
+            "Stopped. The same command with --resume goes on from the last checkpoint in"
+            f" {config.folder()}."
+        )
+    return "Stopped before there was a checkpoint. The same command starts again."
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
@@ -204,9 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(told, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "Stopped. Once it was saved, the same command with --resume goes on.", file=sys.stderr
-        )
+        print(explain_stop(config), file=sys.stderr)
         return 130
     return 0
 

@@ -140,8 +140,19 @@ def test_an_interrupted_run_is_saved_first(tmp_path: Path, kind: signal.Signals)
     process.send_signal(kind)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "--resume" in errors
+    assert f"--resume goes on from the last checkpoint in {run}" in errors
     assert "Traceback" not in errors
+
+
+def test_a_run_that_is_stopped_while_it_begins_has_nothing_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(config: TrainConfig) -> None:  # such as Ctrl-C during a download
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "Trainer", stop)
+    assert train.main([*TINY.split(), "--output", str(tmp_path / "run")]) == 130
+    assert "--resume" not in capsys.readouterr().err
 
 
 def launch(output: Path, *flags: str) -> subprocess.Popen[str]:
