@@ -1,14 +1,18 @@
 """Decide the recipe by short runs: ``python -m docs.experiments --data DIR``.
 
 Each run changes one choice of ``BASE`` and takes as many steps as it, on CamVid at half its size.
-Results go into ``runs/experiments/results.json`` as they come, so an interrupted series goes on
-where it was; the table of all that are there is printed at the end.
+Results go into ``results.json`` in the output folder as they come, so an interrupted series goes
+on where it was; the table of all that are there is printed at the end.
+
+CamVid's val split is part of a drive whose other frames are trained on. With ``--unseen DRIVE`` one
+of the drives of the training split is scored instead, and is left out of it.
 """
 
 import argparse
 import dataclasses
 import itertools
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from fcn import saving
+from fcn import checkpoint, saving
 from fcn.config import TrainConfig
+from fcn.datasets import open_dataset
+from fcn.evaluation import evaluate
 from fcn.head import STRIDES
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
@@ -35,13 +41,13 @@ BASE = TrainConfig(
     steps=STEPS,
     workers=1,
 )
-# Each is a list of stages; a stage starts from the weights of the one before.
+# Each is a list of stages that share the steps; one starts from the weights of the one before.
 RUNS: dict[str, list[dict[str, Any]]] = {
     "base": [{}],
     "base, seed 1": [{"seed": 1}],
     "fixed deconvolution": [{"learn_deconvolution": False}],
     "fixed deconvolution, seed 1": [{"learn_deconvolution": False, "seed": 1}],
-    "staged 32, 16, 8": [{"stride": stride, "steps": STEPS // 3} for stride in STRIDES],
+    "staged 32, 16, 8": [{"stride": stride} for stride in STRIDES],
     "no stage frozen": [{"frozen_stages": 0}],
     "3 stages frozen": [{"frozen_stages": 3}],
     "5 stages frozen": [{"frozen_stages": 5}],
@@ -52,6 +58,12 @@ RUNS: dict[str, list[dict[str, Any]]] = {
     "photos at 360": [{"size": 360}],
     "balance 0.5": [{"balance": 0.5}],
     "balance 1": [{"balance": 1.0}],
+    "balance 0.5, seed 1": [{"balance": 0.5, "seed": 1}],
+    "balance 0.5, no colour": [{"balance": 0.5, "color": 0.0}],
+    "balance 0.5, colour 0.4": [{"balance": 0.5, "color": 0.4}],
+    "balance 0.5, scale 0.5 to 2": [{"balance": 0.5, "scale": (0.5, 2.0)}],
+    "balance 0.5, photos at 360": [{"balance": 0.5, "size": 360}],
+    "balance 0.5, 4 stages frozen": [{"balance": 0.5, "frozen_stages": 4}],
 }
 RARE = ("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist")
 
@@ -68,58 +80,96 @@ def train(config: TrainConfig, title: str) -> tuple[Trainer, float]:
 
 def measure(name: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train one line of the table and score it at each stride."""
-    seconds, before = 0.0, ""
-    for number, changes in enumerate(RUNS[name]):
+    seconds, before, stages = 0.0, "", RUNS[name]
+    for number, changes in enumerate(stages):
         output = str(folder / f"{name}-{number}".replace(" ", "_"))
         config = dataclasses.replace(BASE, **given, **changes, init=before, output=output)
+        config = dataclasses.replace(config, steps=config.steps // len(stages))
         trainer, took = train(config, name)
         seconds, before = seconds + took, output
         saving.write(Path(output), trainer.model)
     segmenter = Segmenter.of(saving.rounded(trainer.model), name)
     scored = trainer.score(segmenter, STRIDES)
-    matrices = {stride: matrix for stride, (matrix, _) in scored.items()}
-    fine = matrices[8]
+    matrices = {str(stride): matrix for stride, (matrix, _) in scored.items()}
+    fine = matrices["8"]
+    # The split is there with --unseen alone, beside the drive that is scored then.
+    if (Path(config.data) / "CamVid" / "seen").is_dir():
+        matrices |= {"seen": evaluate(segmenter, open_dataset("camvid", config.data, "seen"))[0]}
     return {
         "command": dataclasses.replace(config, data="DIR", output="", init="").command(),
-        "mean_iou": {stride: matrix.mean_iou for stride, matrix in matrices.items()},
+        "mean_iou": {name: matrix.mean_iou for name, matrix in matrices.items()},
         "rare_iou": sum(fine.per_class_iou[one] or 0.0 for one in RARE) / len(RARE),
         "pixel_accuracy": fine.pixel_accuracy,
-        "seconds_per_step": seconds / STEPS,
+        "seconds_per_step": seconds / given["steps"],
         "seed": config.seed,
     }
 
 
+def hold_out(data: Path, drive: str, folder: Path) -> Path:
+    """Lay CamVid out anew, in links, with one drive of the training split as val.
+
+    Args:
+        data: What holds ``CamVid``.
+        drive: How the names of its frames begin, such as 0006R0.
+        folder: Where ``CamVid`` is made; its split ``seen`` is the val split of old.
+
+    Raises:
+        SystemExit: If no frame of the training split is of this drive, or all are.
+    """
+    shutil.rmtree(folder / "CamVid", ignore_errors=True)
+    for kind in ("", "annot"):
+        files = sorted((data / "CamVid" / f"train{kind}").resolve(strict=True).iterdir())
+        unseen = [file for file in files if file.name.startswith(drive)]
+        if len(unseen) in (0, len(files)):
+            drives = sorted({file.name.partition("_")[0] for file in files})
+            raise SystemExit(f"no drive to hold out is {drive!r}; there are {', '.join(drives)}")
+        seen = (data / "CamVid" / f"val{kind}").resolve(strict=True).iterdir()
+        rest = [file for file in files if file not in unseen]
+        for split, chosen in {"train": rest, "val": unseen, "seen": seen}.items():
+            (folder / "CamVid" / (split + kind)).mkdir(parents=True)
+            for file in chosen:
+                (folder / "CamVid" / (split + kind) / file.name).symlink_to(file)
+    return folder
+
+
 def show(results: dict[str, Any]) -> str:
     """The table, in Markdown."""
-    head = "| run | mIoU | at 16 | at 32 | rare classes | pixel accuracy | s/step |"
-    lines = [head, "| --- |" + " --- |" * 6]
+    columns = {"8": "mIoU", "16": "at 16", "32": "at 32", "seen": "mIoU on val"}
+    rows = list(results.values())
+    columns = {key: title for key, title in columns.items() if key in rows[0]["mean_iou"]}
+    head = ["run", *columns.values(), "rare classes", "pixel accuracy", "s/step"]
+    lines = [" | ".join(head), " | ".join(["---"] * len(head))]
     for name, one in results.items():
-        scores = [one["mean_iou"][str(stride)] for stride in (8, 16, 32)]
+        scores = [one["mean_iou"][key] for key in columns]
         scores += [one["rare_iou"], one["pixel_accuracy"]]
-        cells = [f"{100 * score:.1f}" for score in scores]
-        lines.append(f"| {name} | {' | '.join(cells)} | {one['seconds_per_step']:.2f} |")
-    return "\n".join(lines)
+        cells = [name, *(f"{100 * score:.1f}" for score in scores)]
+        lines.append(" | ".join([*cells, f"{one['seconds_per_step']:.2f}"]))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def main() -> None:
     """Run what is not there yet, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--backbone-weights", default="imagenet")
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN")
-    parser.add_argument("--output", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--unseen", metavar="DRIVE", help="score this drive, and train on the rest")
+    parser.add_argument("--output", type=Path, help="default: a folder for each DRIVE and STEPS")
     args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
-    file = args.output / "results.json"
+    name = f"{args.unseen or 'val'}-{args.steps}"
+    output = args.output or Path("runs") / "experiments" / name
+    output.mkdir(parents=True, exist_ok=True)
+    data = hold_out(args.data, args.unseen, output) if args.unseen else args.data
+    file = output / "results.json"
     results = json.loads(file.read_text()) if file.is_file() else {}
-    given = {"data": args.data, "backbone_weights": args.backbone_weights}
+    given = {"data": str(data), "backbone_weights": args.backbone_weights, "steps": args.steps}
     for name in args.only:
         if name not in results:
-            results[name] = measure(name, given, args.output)
-            file.write_text(json.dumps(results, indent=1))
-            results = json.loads(file.read_text())
+            results[name] = measure(name, given, output)
+            checkpoint.write_json(file, results)
     print(show({name: results[name] for name in RUNS if name in results}))
-    print(f"{STEPS} steps, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"{args.steps} steps, torch {torch.__version__}, {torch.get_num_threads()} threads")
 
 
 if __name__ == "__main__":
