@@ -23,7 +23,7 @@ from tqdm import tqdm
 from . import checkpoint, report, saving
 from .album import Album, choose_pictures
 from .config import TrainConfig
-from .devices import build_accelerator, start_tracker
+from .devices import build_accelerator, find_layout, start_tracker
 from .errors import InputError
 from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_strides
 from .export import add_int8
@@ -56,6 +56,7 @@ class Trainer:
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.run, self.progress = config, config.folder(), Progress()
         self.accelerator = build_accelerator(config)
+        self.layout = find_layout(self.accelerator.device)
         self.train_set, self.val_set = open_splits(config)
         splits = list_splits(config, self.accelerator.num_processes)
         if self.accelerator.device.type == "cpu":
@@ -87,7 +88,7 @@ class Trainer:
             self.restore(saving.load_state(last))
         elif not config.init:
             self.calibrate()
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=self.layout)
 
     def find_last(self) -> Path | None:
         """The run's last checkpoint if it is resumed; a run that is there is never overwritten."""
@@ -142,7 +143,7 @@ class Trainer:
         labelled = accelerator.reduce(labelled).clamp_min(torch.finfo(torch.float32).tiny)
         total = torch.zeros((), device=device)
         for index, ((images, _), labels) in enumerate(zip(passes, targets, strict=True)):
-            images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+            images = images.to(device, non_blocking=True, memory_format=self.layout)
             # Processes exchange gradients once, in the last pass.
             last = index == len(passes) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.parallel):

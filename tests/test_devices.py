@@ -1,5 +1,9 @@
 """What a run computes on, and whom it tells."""
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +14,7 @@ from accelerate.tracking import GeneralTracker, on_main_process, register_tracke
 import train
 from fcn import tracking
 from fcn.config import TrainConfig
-from fcn.devices import build_accelerator, find_precision, is_lost_peer, start_tracker
+from fcn.devices import build_accelerator, find_layout, find_precision, is_lost_peer, start_tracker
 from fcn.errors import InputError
 from fcn.tracking import TRACKERS
 
@@ -46,6 +50,16 @@ class Recorder(GeneralTracker):
 @pytest.mark.parametrize(("wanted", "name"), [("fp32", "no"), ("bf16", "bf16")])
 def test_a_precision_that_is_asked_for_is_taken(wanted: str, name: str) -> None:
     assert find_precision(wanted) == name
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="is about x86")
+def test_a_processor_without_avx512_trains_in_contiguous_memory() -> None:
+    code = "import torch, fcn.devices as d; print(d.find_layout(torch.device('cpu')))"
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2"}
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "torch.contiguous_format"
+    assert find_layout(torch.device("cuda")) == torch.channels_last
 
 
 def test_a_tracker_is_told_scalars_and_every_class(
