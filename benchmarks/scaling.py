@@ -15,6 +15,7 @@ from measuring import report, take_turns
 
 from fcn.config import TrainConfig
 from fcn.datasets import DATASETS
+from fcn.devices import find_layout
 from fcn.learning import Objective, build_optimizer
 from fcn.model import FCN
 from fcn.palette import SCENE_PARSING
@@ -57,7 +58,7 @@ def predict(gpus: int, size: float, step: float, args: argparse.Namespace) -> di
 def measure(config: TrainConfig, model: FCN, batch: int, crop: Sequence[int]) -> float:
     """Seconds of a step on this machine's GPU, or on its processor if it has none; a median."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device, memory_format=find_layout(torch.device(device))).train()
     objective = Objective(model, config.stride, torch.ones(model.num_classes, device=device))
     optimizer = build_optimizer(model, config)
     images = torch.rand(batch, 3, *crop, device=device)

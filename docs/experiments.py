@@ -1,18 +1,18 @@
 """Decide the recipe by short runs: ``python -m docs.experiments --data DIR``.
 
 Each run changes one choice of ``BASE`` and takes as many steps as it, on CamVid at half its size.
-Results go into ``results.json`` in the output folder as they come, so an interrupted series goes
-on where it was; the table of all that are there is printed at the end.
+Results go into ``runs/experiments/val-STEPS/results.json`` as they come, so an interrupted series
+goes on where it was; the table of all that are there is printed at the end.
 
 CamVid's val split is part of a drive whose other frames are trained on. With ``--unseen DRIVE`` one
-of the drives of the training split is scored instead, and is left out of it.
+of the drives of the training split is scored instead, and is left out of it; results go into
+``runs/experiments/DRIVE-STEPS``.
 """
 
 import argparse
 import dataclasses
 import itertools
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def measure(name: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def hold_out(data: Path, drive: str, folder: Path) -> Path:
+def hold_out(data: Path, drive: str, folder: Path) -> None:
     """Lay CamVid out anew, in links, with one drive of the training split as val.
 
     Args:
@@ -116,7 +116,6 @@ def hold_out(data: Path, drive: str, folder: Path) -> Path:
     Raises:
         SystemExit: If no frame of the training split is of this drive, or all are.
     """
-    shutil.rmtree(folder / "CamVid", ignore_errors=True)
     for kind in ("", "annot"):
         files = sorted((data / "CamVid" / f"train{kind}").resolve(strict=True).iterdir())
         unseen = [file for file in files if file.name.startswith(drive)]
@@ -126,17 +125,18 @@ def hold_out(data: Path, drive: str, folder: Path) -> Path:
         seen = (data / "CamVid" / f"val{kind}").resolve(strict=True).iterdir()
         rest = [file for file in files if file not in unseen]
         for split, chosen in {"train": rest, "val": unseen, "seen": seen}.items():
-            (folder / "CamVid" / (split + kind)).mkdir(parents=True)
+            links = folder / "CamVid" / (split + kind)
+            links.mkdir(parents=True, exist_ok=True)
             for file in chosen:
-                (folder / "CamVid" / (split + kind) / file.name).symlink_to(file)
-    return folder
+                if not (links / file.name).exists():
+                    (links / file.name).symlink_to(file)
 
 
 def show(results: dict[str, Any]) -> str:
     """The table, in Markdown."""
-    columns = {"8": "mIoU", "16": "at 16", "32": "at 32", "seen": "mIoU on val"}
-    rows = list(results.values())
-    columns = {key: title for key, title in columns.items() if key in rows[0]["mean_iou"]}
+    columns = {"8": "mIoU", "16": "at 16", "32": "at 32"}
+    if any("seen" in one["mean_iou"] for one in results.values()):
+        columns["seen"] = "mIoU on val"
     head = ["run", *columns.values(), "rare classes", "pixel accuracy", "s/step"]
     lines = [" | ".join(head), " | ".join(["---"] * len(head))]
     for name, one in results.items():
@@ -155,12 +155,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--unseen", metavar="DRIVE", help="score this drive, and train on the rest")
-    parser.add_argument("--output", type=Path, help="default: a folder for each DRIVE and STEPS")
     args = parser.parse_args()
-    name = f"{args.unseen or 'val'}-{args.steps}"
-    output = args.output or Path("runs") / "experiments" / name
+    output, data = Path(f"runs/experiments/{args.unseen or 'val'}-{args.steps}"), args.data
+    if args.unseen:
+        hold_out(data, args.unseen, output)
+        data = output
     output.mkdir(parents=True, exist_ok=True)
-    data = hold_out(args.data, args.unseen, output) if args.unseen else args.data
     file = output / "results.json"
     results = json.loads(file.read_text()) if file.is_file() else {}
     given = {"data": str(data), "backbone_weights": args.backbone_weights, "steps": args.steps}

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from .config import TrainConfig
+from .devices import find_layout
 from .errors import InputError
 from .learning import Objective, build_optimizer
 
@@ -118,9 +119,9 @@ def rehearse(
     split: Split, objective: Objective, config: TrainConfig, accelerator: Accelerator
 ) -> None:
     """Take a step on noise with a copy of what learns."""
-    device = accelerator.device
+    device, layout = accelerator.device, find_layout(accelerator.device)
     trial = copy.deepcopy(objective).to(device)
-    trial.to(memory_format=torch.channels_last)
+    trial.to(memory_format=layout)
     trial.checkpoint_activations(split.recompute)
     optimizer = build_optimizer(trial.model, config)
     # Gradients and AdamW's moments are there already in all passes and steps but the first.
@@ -129,7 +130,7 @@ def rehearse(
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     images = torch.rand(split.crops, 3, *config.crop, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=layout)
     labels = torch.randint(trial.model.num_classes, (split.crops, *config.crop), device=device)
     with accelerator.autocast():
         loss = trial(images, labels)
