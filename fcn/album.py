@@ -3,11 +3,14 @@
 From blobs to silhouettes: pictures of the training split, of the validation split and of the
 trainer's own choice. The convention: a look is taken at steps 10, 20, 50, 100, 200, 500 and so on,
 early steps being the telling ones, and at the end; what was seen is kept as label maps in the run's
-folder, so a resumed run goes on with the same album.
+folder, so a resumed run goes on with the same album. A label map is named by its picture's pixels,
+so that it is never taken for that of another picture.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,12 @@ class Picture:
     group: str
     photo: Image.Image
     labels: np.ndarray | None
+
+    @cached_property
+    def key(self) -> str:
+        """Eight digits that tell this photo from others."""
+        pixels = np.array(self.photo)
+        return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:8]
 
 
 def is_due(step: int) -> bool:
@@ -83,7 +92,7 @@ class Album:
     """What the network made of each picture at each look.
 
     Args:
-        folder: Where the label maps are kept, as ``STEP-NUMBER.png``.
+        folder: Where the label maps are kept, as ``STEP-KEY.png``.
         pictures: The same for all looks.
         palette: One colour per class.
         classes: Names in label order.
@@ -101,6 +110,11 @@ class Album:
         self.classes = tuple(classes)
         self.palette = tuple(palette)
 
+    def clear(self) -> None:
+        """Forget what an earlier run left in the folder."""
+        for file in self.folder.glob("*-*.png"):
+            file.unlink()
+
     def look(self, segmenter: Segmenter, step: int) -> tuple[float, str]:
         """Segment all pictures and keep what was found.
 
@@ -109,18 +123,20 @@ class Album:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         counts = np.zeros(len(self.classes), np.int64)
-        for number, picture in enumerate(self.pictures):
+        for picture in self.pictures:
             found = segmenter(picture.photo)
-            found.palette_png().save(self.folder / f"{step:07d}-{number}.png")
+            found.palette_png().save(self.file(step, picture))
             counts += np.bincount(found.labels.ravel(), minlength=len(counts))
         return float(counts.max() / counts.sum()), self.classes[counts.argmax()]
 
-    def steps(self) -> list[int]:
-        """The steps at which all pictures were looked at."""
-        files = {file.stem for file in self.folder.glob("*-*.png")}
-        steps = sorted({int(stem.split("-")[0]) for stem in files})
-        numbers = range(len(self.pictures))
-        return [step for step in steps if {f"{step:07d}-{n}" for n in numbers} <= files]
+    def file(self, step: int, picture: Picture) -> Path:
+        """Where a picture's label map of a step is kept."""
+        return self.folder / f"{step:07d}-{picture.key}.png"
+
+    def steps(self, pictures: Sequence[Picture]) -> list[int]:
+        """The steps at which all of some pictures were looked at, rising."""
+        steps = sorted({int(file.stem.split("-")[0]) for file in self.folder.glob("*-*.png")})
+        return [step for step in steps if all(self.file(step, one).exists() for one in pictures)]
 
     def strip(self, group: str) -> Figure | None:
         """A row for each picture of a group: photo, label if known, predictions as steps grow.
@@ -128,22 +144,18 @@ class Album:
         Returns:
             None if the group has no picture, or none was looked at yet.
         """
-        every = self.steps()
+        pictures = [one for one in self.pictures if one.group == group]
+        every = self.steps(pictures)
         steps = [every[index] for index in spread(len(every), COLUMNS)]
-        rows = [
-            (number, picture)
-            for number, picture in enumerate(self.pictures)
-            if picture.group == group
-        ]
-        if not rows or not steps:
+        if not pictures or not steps:
             return None
         panels = []
-        for number, picture in rows:
+        for picture in pictures:
             row = {"photo": picture.photo}
             if picture.labels is not None:
                 row["label"] = self.paint(picture.photo, picture.labels)
             for step in steps:
-                with Image.open(self.folder / f"{step:07d}-{number}.png") as kept:
+                with Image.open(self.file(step, picture)) as kept:
                     row[f"step {step:,}"] = self.paint(picture.photo, np.array(kept))
             panels.append(row)
         return draw_panels(panels)

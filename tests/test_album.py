@@ -30,9 +30,9 @@ def test_looks_are_kept_and_found_again(tmp_path: Path, pictures: list[Picture])
         share, name = first.look(segmenter, step)
         assert 1 / len(CLASSES) <= share <= 1
         assert name in CLASSES
-    (tmp_path / "0000100-3.png").unlink()  # killed in the middle of a look
+    first.file(100, pictures[0]).unlink()  # killed in the middle of a look
     again = Album(tmp_path, pictures, CLASSES, PALETTE)
-    assert again.steps() == [10, 20]
+    assert (again.steps(pictures[:2]), again.steps(pictures[2:])) == ([10, 20], [10, 20, 100])
     titles = [axes.get_title() for axes in again.strip("train").axes]
     assert titles[:4] == ["photo", "label", "step 10", "step 20"]
     assert again.strip("watched") is None
@@ -41,8 +41,24 @@ def test_looks_are_kept_and_found_again(tmp_path: Path, pictures: list[Picture])
 def test_kept_labels_are_what_the_network_said(tmp_path: Path, pictures: list[Picture]) -> None:
     segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
     Album(tmp_path, pictures, CLASSES, PALETTE).look(segmenter, 10)
-    with Image.open(tmp_path / "0000010-2.png") as kept:
+    with Image.open(tmp_path / f"0000010-{pictures[2].key}.png") as kept:
         assert np.array_equal(np.array(kept), segmenter(pictures[2].photo).labels)
+
+
+@pytest.mark.parametrize("size", [(48, 36), (36, 48)])
+def test_another_picture_is_never_shown_with_labels_that_were_kept(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
+    for color in ("red", "blue"):
+        watched = Picture("watched", Image.new("RGB", size, color), None)
+        album = Album(tmp_path, [watched], CLASSES, PALETTE)
+        assert album.strip("watched") is None
+        album.look(segmenter, 10)
+        size = size[::-1]
+    assert len(list(tmp_path.iterdir())) == 2
+    album.clear()
+    assert album.strip("watched") is None
 
 
 def test_a_strip_has_few_columns_however_long_the_run(
@@ -50,7 +66,7 @@ def test_a_strip_has_few_columns_however_long_the_run(
 ) -> None:
     album = Album(tmp_path, pictures[:1], CLASSES, PALETTE)
     for step in range(1, 30):
-        Image.fromarray(np.zeros((72, 96), np.uint8)).save(tmp_path / f"{step:07d}-0.png")
+        Image.fromarray(np.zeros((72, 96), np.uint8)).save(album.file(step, pictures[0]))
     titles = [axes.get_title() for axes in album.strip("train").axes]
     assert (len(titles), titles[2], titles[-1]) == (9, "step 1", "step 29")
 
