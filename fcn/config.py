@@ -90,7 +90,7 @@ class TrainConfig:
     power: float = option(
         0.9, "polynomial decay: learning rates fall as (1 - progress) to this power"
     )
-    clip: float = option(5.0, "gradients are clipped to this norm")
+    clip: float = option(5.0, "gradients are clipped to this norm; 0 for not")
 
     eval_every: int = option(4000, "steps between evaluations on the val split")
     save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
@@ -112,11 +112,17 @@ class TrainConfig:
         """Refuse numbers that no run can have; JSON and flags give lists for tuples."""
         (height, width), (low, high) = self.crop, self.scale
         self.crop, self.scale = (height, width), (low, high)
+        # Asked so that "not a number" is refused, too.
         for name in ("steps", "batch_size", "eval_every", "width", "lr"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
-        if self.accumulate < 0:
-            raise InputError("--accumulate must be a number of passes, or 0 to find one.")
+        rates = ("backbone_lr", "weight_decay", "warmup", "power", "clip")
+        for name in (*rates, "size", "minutes", "accumulate", "save_minutes"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"--{name.replace('_', '-')} must not be less than 0.")
+        for name in ("dropout", "color"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"--{name} must be at least 0 and less than 1.")
         if height < 1 or width < 1 or not 0 < low <= high:
             raise InputError("--crop and --scale must be more than 0, and the range in order.")
         if not 0 <= self.balance <= 1:

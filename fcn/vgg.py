@@ -240,6 +240,17 @@ def read_triple(metadata: Mapping[str, str], key: str) -> tuple[float, float, fl
 
 
 def download_backbone_weights(name: str, head: str) -> tuple[dict[str, Tensor], Normalisation]:
-    """Fetch torchvision's ImageNet weights for a backbone and head, cached by torch.hub."""
+    """Fetch torchvision's ImageNet weights for a backbone and head, cached by torch.hub.
+
+    Raises:
+        InputError: If they cannot be fetched or kept.
+    """
     published, normalisation = PRETRAINED[name, head]
-    return dict(published.get_state_dict(progress=True, check_hash=True)), normalisation
+    try:
+        weights = published.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # the latter for another hash
+        raise InputError(
+            f"VGG's ImageNet weights cannot be fetched from {published.url} ({error}). Give a"
+            " safetensors file of them by --backbone-weights FILE, or try again."
+        ) from error
+    return dict(weights), normalisation

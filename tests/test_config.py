@@ -66,6 +66,12 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
         {"scale": (2, 1)},
         {"frozen_stages": 6},
         {"accumulate": -1},
+        {"lr": float("nan")},
+        {"backbone_lr": -1e-5},
+        {"clip": -1.0},
+        {"minutes": float("nan")},
+        {"dropout": 1.0},
+        {"color": -0.1},
     ],
 )
 def test_impossible_numbers_are_refused(changes: dict[str, object]) -> None:

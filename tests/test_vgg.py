@@ -15,6 +15,7 @@ from fcn.vgg import (
     HEADS,
     PRETRAINED,
     VGG,
+    download_backbone_weights,
     load_pretrained,
     read_backbone_weights,
 )
@@ -124,6 +125,17 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"not weights")
     with pytest.raises(InputError, match="cannot be read as backbone weights"):
         read_backbone_weights(file)
+
+
+def test_weights_that_cannot_be_fetched_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing is cached there
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(InputError, match="vgg16.*--backbone-weights FILE") as raised:
+        download_backbone_weights("vgg16", "compact")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("key", PRETRAINED)
