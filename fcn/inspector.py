@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from .metrics import IGNORE_INDEX
 from .pairs import BROKEN, Files
@@ -112,6 +112,9 @@ class Inspector:
             fix = "one is turned, perhaps by EXIF" if turned else "export both at one size"
             text = "is {}x{} but its photo is {}x{}; ".format(*mask.size, *photo.size) + fix
             yield Problem("masks of another size than their photo", mask_name, text)
+        elif photo.getexif().get(ExifTags.Base.Orientation, 1) > 1:
+            text = "is read as it is stored, but turned where it is served; save it upright"
+            yield Problem("photos turned by EXIF", photo_name, text, is_error=False)
 
     def _values(self, name: str, values: np.ndarray) -> Iterator[Problem]:
         inside = values.clip(0, 255)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
+from .photo import flatten
 
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 BROKEN = (  # what Pillow raises for a damaged file, beside its own OSErrors
@@ -78,10 +79,14 @@ def voc_splits(root: Path) -> list[str]:
 
 
 def read_photo(path: Path) -> Image.Image:
-    """Read a photo as RGB, as it is stored: masks know nothing of EXIF rotation."""
+    """Read a photo as RGB, as it is stored: masks know nothing of EXIF rotation.
+
+    All else is as for a photo that is served.
+    """
     try:
         with Image.open(path) as photo:
-            return photo.convert("RGB")
+            photo.load()
+            return flatten(photo)
     except BROKEN as error:
         raise InputError(f"{path} cannot be read ({error}); replace the file") from error
 

@@ -164,7 +164,7 @@ def _clean(image: Image.Image, name: str, longest: int) -> Image.Image:
     """Decode a picture and bring it to RGB, upright, opaque and to size."""
     _check_size(image, name)
     image.load()
-    photo = _flatten(_turn(image))
+    photo = flatten(_turn(image))
     if longest:
         photo.thumbnail((longest, longest))
     return photo
@@ -177,7 +177,8 @@ def _turn(image: Image.Image) -> Image.Image:
         return image  # a camera's damaged notes are no reason to refuse its photo
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image) -> Image.Image:
+    """Bring a decoded picture to RGB: 8 bits, and opaque on white."""
     if image.mode.startswith(("I", "F")):
         image = _scale_to_8_bits(image)
     elif image.has_transparency_data:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layouts import LAYOUTS, pair_paths, write_mask, write_pair
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcn.check import check_dataset
 from fcn.datasets import DATASETS
@@ -122,6 +122,17 @@ def test_an_error_is_one_line_with_file_and_fix(spoil, thorough, folder):
     assert len(lines) == 1
     first_colors = lines[0].replace("#010203, #400080", "#400080, #010203")
     assert first_colors.startswith(f"error: val/{ERRORS[spoil]}")
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_a_photo_that_is_turned_when_served_is_a_warning(thorough, folder):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    photo = folder / "train/images/a.jpg"
+    Image.open(photo).save(photo, exif=exif)
+    (problem,) = check_dataset("folder", folder, thorough=thorough).problems
+    assert (problem.file, problem.is_error) == ("train/images/a.jpg", False)
+    assert "save it upright" in problem.text
 
 
 def test_colours_of_the_data_set_are_named(tmp_path):

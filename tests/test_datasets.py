@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import LAYOUTS, write_mask, write_pair
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcn.datasets import DATASETS, open_dataset
 from fcn.errors import InputError
 from fcn.palette import CAMVID, VOC
+from fcn.photo import open_photo
 from fcn.shapes import SHAPES, draw_scene
 from fcn.source import OTHERS, keep_classes
 
@@ -196,6 +197,18 @@ def test_a_palette_mask_is_read_by_its_numbers(tmp_path):
     _, mask = write_pair("voc", tmp_path, "val", "a", [[0, 15], [20, 255]])
     assert Image.open(mask).mode == "P"
     assert open_dataset("voc", tmp_path, "val").read(0)[1].tolist() == [[0, 15], [20, 255]]
+
+
+def test_a_photo_is_read_as_it_is_served_but_for_exif(tmp_path):
+    photo, _ = write_pair("folder", tmp_path, "train", "a", [[0, 1, 2]] * 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4), np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    Image.fromarray(pixels).save(photo.with_suffix(".png"), exif=exif)
+    photo.unlink()
+    read, _ = open_dataset("folder", tmp_path, "train").read(0)
+    served = open_photo(photo.with_suffix(".png"))
+    assert np.array_equal(np.array(read), np.array(served)[::-1, ::-1])
 
 
 def test_16_bit_masks_of_small_numbers_are_read(tmp_path):
