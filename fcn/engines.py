@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -222,7 +223,8 @@ def load_engine(folder: Path, name: str = "auto", device: str | None = None) -> 
         device: As torch names it; found if None.
 
     Raises:
-        InputError: If there is no such engine or device, or the checkpoint is damaged.
+        InputError: If there is no such engine or device, the checkpoint is damaged, or its int8
+            file cannot be used and torch is not installed.
     """
     if name in ENGINES:
         return ENGINES[name](folder, device)
@@ -234,6 +236,8 @@ def load_engine(folder: Path, name: str = "auto", device: str | None = None) -> 
         try:
             return OnnxEngine.load(folder)
         except InputError as error:
+            if find_spec("torch") is None:
+                raise
             LOG.warning("%s The torch engine is used instead, which is slower.", error)
     return TorchEngine.load(folder, device)
 
@@ -247,4 +251,5 @@ def has_gpu() -> bool:
     """
     devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
     is_likely = sys.platform == "darwin" or any(Path(one).exists() for one in devices)
-    return (is_likely or shutil.which("nvidia-smi") is not None) and _best_device() != "cpu"
+    is_likely = is_likely or shutil.which("nvidia-smi") is not None
+    return is_likely and find_spec("torch") is not None and _best_device() != "cpu"

@@ -101,6 +101,15 @@ def test_without_a_sign_of_a_gpu_torch_is_not_asked(monkeypatch: pytest.MonkeyPa
     assert not engines.has_gpu()
 
 
+def test_a_gpu_without_torch_is_of_no_use(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")  # an NVIDIA driver
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)  # as if it were not installed
+    assert load_engine(folder).name == "onnx"
+    truncated(folder)
+    with pytest.raises(InputError, match="is damaged"):
+        load_engine(folder)
+
+
 def missing(folder: Path) -> None:
     (folder / ONNX_NAME).unlink()
 
