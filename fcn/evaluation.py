@@ -1,8 +1,8 @@
 """Scoring a checkpoint on a data set: the number that is published.
 
-The convention: a photo goes through the same ``Segmenter`` that serves it, its labels are compared
-at their own resolution, each image counts once, and one confusion matrix is filled over the whole
-split. Every report names its protocol, data set, split, engine and stride.
+The convention: a photo, as it is stored, goes through the same ``Segmenter`` that serves it, its
+labels are compared at their own resolution, each image counts once, and one confusion matrix is
+filled over the whole split. Every report names its protocol, data set, split, engine and stride.
 """
 
 import sys
@@ -172,7 +172,7 @@ def check_classes(known: Sequence[str], scored: Sequence[str]) -> None:
         differences = [f"the checkpoint's order is {_enumerate(known)}"]
     raise InputError(
         f"The checkpoint and the data set differ in their classes: {', and '.join(differences)}. "
-        "Choose the data set's with --classes, in the checkpoint's order."
+        "Choose the data set's with --classes, in the checkpoint's order, and --others."
     )
 
 

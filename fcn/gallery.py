@@ -79,7 +79,7 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
         results so far: it is replaced at once, so that it is whole after a cancelled run too.
     """
     files = _listed_files(given)
-    stems = choose_stems([Path(_file_name(name)) for name, _ in files], Path("results"))
+    stems = choose_stems([Path(_file_name(name)) for name, _ in files])
     items: list[dict[str, Any]] = [{"name": name, "state": "waiting"} for name, _ in files]
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
     results = folder / "segments.zip"

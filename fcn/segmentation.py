@@ -38,24 +38,29 @@ def encode_png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def choose_stems(photos: Sequence[Path], folder: Path) -> list[str]:
-    """Choose names for the results so that none overwrites another, or a photo.
+def choose_stems(photos: Sequence[Path], folder: Path | None = None) -> list[str]:
+    """Choose names for the results so that none overwrites another, or a file of another kind.
 
     Args:
         photos: The photos, in order.
-        folder: Where the results will be.
+        folder: Where the results will be, if that may hold files.
 
     Returns:
-        For each photo its own stem, with a number where that is taken.
+        For each photo its own stem, with a number where that is taken. Where all three files of a
+        stem are there, they are taken for an earlier result, to be replaced.
     """
-    # Lower case, because some file systems take A.png and a.png for one file.
-    taken = {photo.name.lower() for photo in photos if photo.resolve().parent == folder.resolve()}
+    taken: set[str] = set()
+    there: set[str] = set()
+    if folder is not None and folder.is_dir():
+        # Lower case, because some file systems take A.png and a.png for one file.
+        there = {file.name.lower() for file in folder.iterdir()}
+        taken = {one.name.lower() for one in photos if one.resolve().parent == folder.resolve()}
     stems = []
     for photo in photos:
         for number in itertools.count(1):
             stem = photo.stem if number == 1 else f"{photo.stem}-{number}"
             names = {f"{stem}{ending}".lower() for ending in ENDINGS}
-            if not names & taken:
+            if not names & taken and (names <= there or not names & there):
                 break
         taken |= names
         stems.append(stem)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import build_tiny
 from PIL import Image
 
+from fcn import checkpoint, saving
 from fcn.__main__ import COMMANDS, main
 from fcn.datasets import open_dataset
 from fcn.segmentation import choose_stems
@@ -80,6 +82,13 @@ def test_stems_never_collide(tmp_path: Path):
     assert stems[0] == "a" and stems[-1] == "c"
 
 
+def test_stems_spare_other_files_and_replace_earlier_results(tmp_path: Path):
+    for name in ("cat.png", "dog.png", "dog_overlay.png", "dog.json", "Cow.JSON"):
+        (tmp_path / name).touch()
+    stems = choose_stems([Path(name) for name in ("cat.jpg", "dog.jpg", "cow.jpg")], tmp_path)
+    assert stems == ["cat-2", "dog", "cow-2"]
+
+
 def test_segment_says_when_it_is_unsure(photos, tiny_checkpoint, tmp_path, capsys):
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "doubtful")
     config = json.loads((folder / "config.json").read_text())
@@ -118,6 +127,22 @@ def test_evaluate_tells_averaged_scores_apart(tiny_checkpoint, capsys):
     assert "scales" not in shown[0]
     assert (shown[1]["scales"], shown[1]["flip"]) == ([0.75, 1.0, 1.25], True)
     assert shown[0]["confusion"] != shown[1]["confusion"]
+
+
+def test_evaluate_ignores_what_training_ignored(tmp_path, capsys):
+    saving.write(tmp_path, build_tiny(["background", "circle"]))
+    known = ("--dataset", "shapes", "--limit", "3", "--json")
+    scenes = open_dataset("shapes", "", "val")
+    labels = np.stack([scenes.read(index)[1] for index in range(3)])
+    kept = np.isin(labels, [scenes.classes.index(name) for name in ("background", "circle")])
+    for trained, asked, pixels in (
+        ({}, [], labels.size),
+        ({"others": "ignore"}, [], kept.sum()),
+        ({"others": "ignore"}, ["--others", "background"], labels.size),
+    ):
+        checkpoint.write_json(tmp_path / "training.json", {"config": trained})
+        assert run("evaluate", tmp_path, *known, *asked) == 0
+        assert np.sum(json.loads(capsys.readouterr().out)["confusion"]) == pixels
 
 
 def test_evaluate_refuses_other_classes(tiny_checkpoint, real_data, capsys):

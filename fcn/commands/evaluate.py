@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ..averaging import average
+from ..checkpoint import read_json
 from ..datasets import DATASETS, SegmentationDataset, open_dataset
 from ..evaluation import describe, evaluate
 from ..palette import BACKGROUND
@@ -18,7 +19,8 @@ HELP = "score a checkpoint"
 TEXT = """\
 Score a checkpoint on a split whose labels are known: mean IoU, pixel accuracy and more.
 
-Photos go through the same steps as when they are served. Labels are compared at their own
+Photos are read as they are stored, since labels know nothing of EXIF rotation, and go through the
+same steps as when they are served. Labels are compared at their own
 resolution in one confusion matrix over the split; 255 is ignored. Scores are in per cent in the
 table and fractions of 1 with --json.
 """
@@ -34,7 +36,7 @@ examples:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``evaluate``."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
-    add_data_flags(parser)
+    add_data_flags(parser, others=None)
     parser.add_argument("--split", help="any that is there (default: the data set's val)")
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="only the first N photos (default: all)"
@@ -68,6 +70,13 @@ def open_for(segmenter: Segmenter, args: argparse.Namespace) -> SegmentationData
     return open_dataset(*where, known, args.others)
 
 
+def find_others(segmenter: Segmenter) -> str:
+    """What classes that a checkpoint does not have became when it was trained."""
+    trained = read_json(segmenter.folder, "training.json") if segmenter.folder else {}
+    usual = "background" if BACKGROUND in segmenter.classes else "ignore"
+    return str(trained.get("config", {}).get("others", usual))
+
+
 def scales(text: str) -> tuple[float, ...]:
     """Parse scales, each more than 0 and at most 4."""
     values = tuple(float(part) for part in text.split(","))
@@ -79,6 +88,7 @@ def scales(text: str) -> tuple[float, ...]:
 def run(args: argparse.Namespace) -> int:
     """Evaluate a checkpoint and print its scores."""
     segmenter = Segmenter.load(args.checkpoint, args.engine, args.device)
+    args.others = args.others or find_others(segmenter)
     dataset = open_for(segmenter, args)
     is_averaged = args.flip or args.scales != (1.0,)
     if is_averaged:

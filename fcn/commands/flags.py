@@ -55,8 +55,8 @@ def add_folder_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose a data set."""
+def add_data_flags(parser: argparse.ArgumentParser, others: str | None = OTHERS[0]) -> None:
+    """Add the flags that choose a data set; ``others`` is None if a checkpoint tells it."""
     parser.add_argument("--dataset", required=True, choices=DATASETS, help="which data set")
     add_folder_flag(parser)
     parser.add_argument(
@@ -65,6 +65,6 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--others",
         choices=OTHERS,
-        default=OTHERS[0],
-        help=f"what classes that are not kept become (default: {OTHERS[0]})",
+        default=others,
+        help=f"what classes that are not kept become (default: {others or 'as it was trained'})",
     )
