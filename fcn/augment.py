@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from .metrics import IGNORE_INDEX
+from .segmenter import enlargement
 
 GREY = (123, 117, 104)  # ImageNet's mean colour: nothing, once the network has normalised it
 LARGEST_CROP = 1024  # pixels; a run's settings may come from anyone
@@ -65,7 +66,7 @@ class Window(NamedTuple):
 def draw_window(shape: tuple[int, int], recipe: Recipe, draws: np.random.Generator) -> Window:
     """Draw a window of a photo of (height, width): ``RandomScaledCrop.make_params``."""
     low, high = recipe.scale
-    factor = low * (high / low) ** draws.random() * recipe.size / max(shape)
+    factor = low * (high / low) ** draws.random() * enlargement(max(shape), recipe.size)
     window = Window([], [], [])
     for side, crop in zip(shape, recipe.crop_size, strict=True):
         cut = min(side, max(1, round(crop / factor)))

@@ -21,7 +21,7 @@ from .datasets import SegmentationDataset, spread
 from .decision import decide, softmax
 from .evaluation import Scored, describe, evaluate
 from .metrics import IGNORE_INDEX, ConfusionMatrix
-from .segmenter import STRIDES, Segmenter
+from .segmenter import LARGEST_ENLARGEMENT, STRIDES, Segmenter
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
 ABSENT_BELOW = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -62,7 +62,10 @@ def fit(
     """
     photos, scores = spread(len(dataset), PHOTOS), {}
     segmenter.absent_below = 0.0
-    for one in sorted({round(factor * size) for factor in FACTORS}):
+    # Photos are enlarged only so far: sizes beyond are one and the same.
+    longest = max((max(dataset.read(index)[0].size) for index in photos), default=size)
+    most = round(LARGEST_ENLARGEMENT * longest)
+    for one in sorted({min(round(factor * size), most) for factor in FACTORS}):
         segmenter.inference_size = one
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
         scores[one] = matrix.mean_iou

@@ -214,12 +214,22 @@ def _find(source: str | Path) -> tuple[Path, str]:
         return checkpoint.resolve(source), ""
     from . import hub
 
-    pulled = hub.pull(str(source))
+    try:
+        pulled = hub.pull(str(source))
+    except InputError as error:
+        if not Path(source).parent.is_dir():
+            raise
+        raise InputError(f"There is no folder {source}. As a model on the Hub: {error}") from error
     return pulled.folder, pulled.revision
+
+
+def enlargement(longest: int, wanted: int) -> float:
+    """The factor that brings a long side to what is wanted, or as near as photos are enlarged."""
+    return min(wanted / longest, LARGEST_ENLARGEMENT)
 
 
 def network_size(size: tuple[int, int], inference_size: int) -> tuple[int, int]:
     """The (width, height) at which a network sees a photo of this (width, height)."""
     wanted = inference_size or min(max(size), LARGEST_SIDE)
-    factor = min(wanted / max(size), LARGEST_ENLARGEMENT)
+    factor = enlargement(max(size), wanted)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as F
 from .augment import GREY
 from .datasets import SegmentationDataset
 from .metrics import IGNORE_INDEX
+from .segmenter import enlargement
 
 
 def derived_seed(*numbers: int) -> int:
@@ -32,7 +33,8 @@ class RandomScaledCrop(v2.Transform):
 
     Args:
         crop_size: (H, W) of the result, in pixels.
-        size: the photo's long side is scaled to this, in pixels, times a factor
+        size: the photo's long side is scaled to this, in pixels, as far as a photo that is served
+            is, times a factor
         scale: from this range, drawn evenly on a logarithmic scale.
     """
 
@@ -46,7 +48,8 @@ class RandomScaledCrop(v2.Transform):
         """Draw the window in the photo and its size and place in the crop."""
         height, width = F.get_size(flat_inputs[0])
         low, high = self.scale
-        factor = low * (high / low) ** torch.rand(()).item() * self.size / max(height, width)
+        fitting = enlargement(max(height, width), self.size)
+        factor = low * (high / low) ** torch.rand(()).item() * fitting
         window, resized, place = [], [], []
         for side, crop in zip((height, width), self.crop_size, strict=True):
             cut = min(side, max(1, round(crop / factor)))

@@ -144,6 +144,11 @@ def test_a_temperature_that_does_not_help_elsewhere_is_not_kept() -> None:
     assert error["after"] == error["before"] > 0.5
 
 
+def test_sizes_that_photos_are_not_enlarged_to_are_not_tried() -> None:
+    fitted = fit(Segmenter(Sky(), ""), Halves(), 60, progress=False)
+    assert list(fitted.report["mean_iou_by_size"]) == ["42", "51", "60", "64"]
+
+
 def test_one_photo_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Halves, "__len__", lambda _: 1)
     fitted = fit(Segmenter(Sky(), ""), Halves(), 32, progress=False)

@@ -399,6 +399,11 @@ def test_a_hub_that_is_gone_is_told(home: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_mistyped_folder_is_told_beside_what_the_hub_says(client: HubClient) -> None:
+    answer = client.run("evaluate", "checkpoints/streat", "--dataset", "shapes")
+    assert "There is no folder checkpoints/streat. As a model on the Hub: " in sentence(answer)
+
+
 def test_the_deadline_must_be_a_number(client: HubClient) -> None:
     answer = client.run("pull", "me/any", FCN_PULL_TIMEOUT="soon")
     assert "FCN_PULL_TIMEOUT is 'soon'" in sentence(answer)

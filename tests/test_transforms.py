@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
 from fcn.datasets import open_dataset
+from fcn.segmenter import network_size
 from fcn.transforms import GREY, Augmented, EpochSampler, derived_seed, training_transform
 
 SIDES = st.integers(1, 90)
@@ -53,6 +54,12 @@ def test_image_and_labels_stay_aligned(axis, scale, seed):
     apart = (image[0] * 255 - mask)[inside] / 2
     assert apart.abs().max() <= 0.5 + 0.3  # and rounding to 8 bits
     assert apart.mean().abs() < 0.15
+
+
+def test_a_small_photo_is_enlarged_as_far_as_it_is_when_served():
+    _, mask = apply(np.zeros((30, 40)), 0, crop_size=(100, 100), size=480, scale=(1, 1))
+    width, height = network_size((40, 30), 480)
+    assert (mask == 0).sum() == width * height < 100 * 100
 
 
 def test_at_scale_one_a_crop_is_a_piece_of_the_photo():
