@@ -128,7 +128,7 @@ def main() -> None:
         crop=args.crop,
         batch_size=args.batch_size,
     )
-    report(measure(config, args.repeats), args.json, hardware=describe_hardware())
+    report(measure(config, args.repeats), args.json, hardware=describe_hardware(processes=1))
 
 
 if __name__ == "__main__":

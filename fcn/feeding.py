@@ -111,7 +111,12 @@ def draw_passes(
     )
     stream = iter(loader)
     while True:
-        yield list(itertools.islice(stream, split.passes))
+        try:
+            yield list(itertools.islice(stream, split.passes))
+        except InputError as error:
+            # A loader's process adds its traceback in front.
+            told = str(error).rpartition(f"{InputError.__name__}: ")[2].strip()
+            raise InputError(told) from None
 
 
 def leave_signals_to_main(worker: int) -> None:

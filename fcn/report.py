@@ -52,14 +52,14 @@ th:first-child, td:first-child {{ text-align: left }}
 
 
 def describe_training(
-    config: TrainConfig, history: dict[str, Any], train_set: SegmentationDataset
+    config: TrainConfig, history: dict[str, Any], train_set: SegmentationDataset, processes: int
 ) -> dict[str, Any]:
-    """``training.json``: the config, what happened, on which machine, code and data."""
+    """``training.json``: the config, what happened, on which machines, code and data."""
     files = dict.fromkeys(train_set.file(index) for index in range(len(train_set)))  # once each
     return {
         "config": config.recipe(),
         **history,
-        "hardware": describe_hardware(),
+        "hardware": describe_hardware(processes),
         "code": find_revision(),
         "torch": torch.__version__,
         "backbone_weights": Path(config.backbone_weights).name,
@@ -71,11 +71,11 @@ def describe_training(
     }
 
 
-def describe_hardware() -> str:
-    """The accelerator, or the processor and its cores."""
+def describe_hardware(processes: int) -> str:
+    """The accelerators, one for each process, or the processor's threads."""
     if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"{torch.get_num_threads()} threads of {platform.machine()}"
+        return f"{processes} x {torch.cuda.get_device_name()}"
+    return f"{processes * torch.get_num_threads()} threads of {platform.machine()}"
 
 
 def find_revision() -> str:

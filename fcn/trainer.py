@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor
 from tqdm import tqdm
 
@@ -73,6 +73,8 @@ class Trainer:
         pictures = choose_pictures(self.train_set, self.val_set, config.watch)
         named = self.train_set.classes, self.train_set.palette
         self.album = Album(self.run / "album", pictures, *named)
+        if self.accelerator.is_main_process and not config.resume:
+            self.album.clear()
         start_tracker(self.accelerator, config)
         if self.accelerator.is_main_process:
             tqdm.write(self.split.describe(self.accelerator.num_processes), file=sys.stderr)
@@ -107,20 +109,36 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; rates and decay are those of the present config."""
         check_classes(self.model.classes, self.train_set.classes)
+        for name in ("backbone", "head", "width", "stride", "dropout"):
+            before, wanted = self.model.config[name], getattr(self.config, name)
+            if before != wanted:
+                raise InputError(
+                    f"{self.run} trains a network of --{name} {before}, not {wanted}: --resume goes"
+                    " on with the same."
+                )
         groups, saved = self.optimizer.state_dict()["param_groups"], state["optimizer"]
         if [one["params"] for one in groups] != [one["params"] for one in saved["param_groups"]]:
             raise InputError(
-                f"{self.run} trained other layers: --resume needs the same network, --stride,"
-                " --frozen-stages and --learn-deconvolution."
+                f"{self.run} trained other layers: --resume needs the same --frozen-stages and"
+                " --learn-deconvolution."
             )
+        self.model.inference_size = self.config.size or self.train_set.size
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
         self.progress = Progress(**state["progress"])
 
     def batches(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """The passes of each step from where the run is, without end."""
+        """The passes of each step from where the run is, without end.
+
+        Raises:
+            InputError: If a file turns out to be damaged; the run is saved first.
+        """
         samples, step = build_samples(self.config, self.train_set), self.progress.step
-        return draw_passes(self.config, samples, self.split, self.accelerator, step)
+        try:
+            yield from draw_passes(self.config, samples, self.split, self.accelerator, step)
+        except InputError:
+            self.save()
+            raise
 
     def step(self, passes: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Take one optimizer step.
@@ -151,7 +169,8 @@ class Trainer:
                 # Processes average their gradients, but the loss is a sum over all of them.
                 accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
-        accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip)
+        if config.clip:
+            accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -170,16 +189,16 @@ class Trainer:
         """Score the val split; each picture in one of the processes.
 
         Returns:
-            By stride the matrix of all processes, and the mean confidences of the pictures of
-            this one.
+            By stride the matrix and the mean confidences of the pictures of all processes.
         """
         accelerator = self.accelerator
         mine = range(accelerator.process_index, len(self.val_set), accelerator.num_processes)
         progress = accelerator.is_main_process
         scored = evaluate_strides(segmenter, self.val_set, strides, progress, mine, each)
-        for matrix, _ in scored.values():
+        for matrix, confidences in scored.values():
             counts = torch.from_numpy(matrix.counts).to(accelerator.device)
             matrix.counts = accelerator.reduce(counts).cpu().numpy()
+            confidences[:] = gather_object(confidences)
         return scored
 
     def validate(self) -> float:
@@ -240,12 +259,13 @@ class Trainer:
 
         scored = self.score(segmenter, supervised_strides(segmenter), rank)
         metrics, served.doubt_below = describe_fitted(segmenter, self.val_set, fitted, scored)
+        ranking = sorted(gather_object(ranking))
         if self.accelerator.is_main_process:
             self.publish("best", served, metrics)
             folder = checkpoint.resolve(self.run)
             if self.config.export:
                 add_int8(folder, self.train_set, self.val_set)
-            shown = self.album, segmenter, self.val_set, sorted(ranking)
+            shown = self.album, segmenter, self.val_set, ranking
             report.write_run_report(self.config, folder, *shown)
 
     def best_weights(self) -> FCN:
@@ -261,7 +281,8 @@ class Trainer:
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with its scores as ``best``, with what resuming needs as ``last``."""
         how_far = dataclasses.asdict(self.progress)
-        training = report.describe_training(self.config, how_far, self.train_set)
+        count = self.accelerator.num_processes
+        training = report.describe_training(self.config, how_far, self.train_set, count)
 
         def fill(folder: Path) -> None:
             saving.write(folder, model)

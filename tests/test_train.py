@@ -182,6 +182,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     pixels = [np.sum(score["confusion"]) for score in scores]
     assert pixels[0] == pixels[1]  # each picture is scored once
     assert scores[0]["mean_iou"] == pytest.approx(scores[1]["mean_iou"], abs=0.01)
+    doubts = [checkpoint.read_json(run, "config.json")["doubt_below"] for run in (one, two)]
+    assert doubts[0] == pytest.approx(doubts[1], abs=1e-3)  # found on all pictures
 
 
 def find_worker(rank: int, launcher: int) -> int:
@@ -238,6 +240,15 @@ def test_memory_that_is_too_small_is_told_which_flags_to_lower(
     message = capsys.readouterr().err
     for flag in ("--accumulate", "--crop", "--batch-size"):
         assert flag in message
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "run"
+    assert train.main([*TINY.split(), "--steps", "10", "--output", str(output)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(str(tmp_path / "file"))
 
 
 def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CLASSES, build_tiny
+from layouts import write_pair
 
 from fcn import checkpoint, report, saving
 from fcn.config import TrainConfig
@@ -117,6 +118,38 @@ def test_a_resumed_run_takes_new_rates_but_no_new_layers(tmp_path: Path) -> None
         Trainer(dataclasses.replace(config, resume=True, classes=["circle"]))
     with pytest.raises(InputError, match="--frozen-stages"):
         Trainer(dataclasses.replace(config, resume=True, frozen_stages=0))
+    with pytest.raises(InputError, match="--width 8, not 16"):
+        Trainer(dataclasses.replace(config, resume=True, width=16))
+    larger = Trainer(dataclasses.replace(config, resume=True, size=64))
+    assert larger.model.inference_size == 64
+
+
+def test_a_run_begins_with_an_empty_album(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    Trainer(config).look()  # and dies before there is a checkpoint
+    again = Trainer(config)
+    assert again.album.strip("val") is None
+    again.look()
+    again.save()
+    assert Trainer(dataclasses.replace(config, resume=True)).album.strip("val") is not None
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_is_found_damaged_is_named_and_nothing_lost(
+    workers: int, tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        photo, _ = write_pair("folder", tmp_path / "data", split, "a", [[0, 1, 2] * 20] * 40)
+    data = {"dataset": "folder", "data": str(tmp_path / "data")}
+    trainer = Trainer(config_in(tmp_path, workers=workers, batch_size=1, **data))
+    batches = trainer.batches()
+    trainer.step(next(batches))
+    (tmp_path / "data/train/images/a.jpg").write_bytes(b"no photo")
+    with pytest.raises(InputError, match=r"^\S*a\.jpg cannot be read .*; replace the file$"):
+        for passes in batches:
+            trainer.step(passes)
+    saved = saving.load_state(checkpoint.follow(tmp_path / "run" / "last"))
+    assert saved["progress"]["step"] == trainer.progress.step >= 1
 
 
 def test_validating_does_not_disturb_training(tmp_path: Path) -> None:
