@@ -1,6 +1,6 @@
 """Decide the recipe by short runs: ``python -m docs.experiments --data DIR``.
 
-Each run changes one choice of ``BASE`` and takes as many steps as it, on CamVid at half its size.
+Each run changes ``BASE`` as its name says and takes as many steps, on CamVid at half its size.
 Results go into ``runs/experiments/val-STEPS/results.json`` as they come, so an interrupted series
 goes on where it was; the table of all that are there is printed at the end.
 

@@ -19,7 +19,7 @@ def find_precision(wanted: str) -> str:
 def find_layout(device: torch.device) -> torch.memory_format:
     """The memory layout in which a device trains fastest.
 
-    Channels last, but not on a CPU without AVX-512, where oneDNN's gradients of weights take longer
+    Channels last, but not on a CPU with AVX2 alone, where oneDNN's gradients of weights take longer
     with it (docs/speed.md).
     """
     has_avx2_alone = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"

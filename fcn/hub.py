@@ -27,8 +27,7 @@ from .scores import score_line
 
 __all__ = ["Pulled", "Pushed", "check_access", "find_files", "parse_id", "pull", "push"]
 
-CARD = "README.md"
-SHOWN = (CARD, "report.html")  # on the Hub, to read there; nothing fetches them
+CARD = "README.md"  # on the Hub, to read there; nothing fetches it
 NAMELESS = 'Segmenter.load("FOLDER")'  # in a card: how to load it, wherever it is
 
 
@@ -58,13 +57,13 @@ def patience() -> float:
 
 def find_files(folder: Path) -> dict[str, Path]:
     """The files of a checkpoint folder that are pushed, by name."""
-    names = [*FILES, *SHOWN, *sorted(one.name for one in folder.glob("*.png"))]
+    names = [*FILES, CARD, *sorted(one.name for one in folder.glob("*.png"))]
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
 def is_ours(name: str) -> bool:
     """Whether a file in a repository is one that a push writes."""
-    return name in SHOWN or is_fetched(name)
+    return name == CARD or is_fetched(name)
 
 
 def push(
