@@ -155,7 +155,8 @@ def parse(arguments: list[str] | None) -> TrainConfig:
     """The config that a command line asks for: ``--config``'s fields, then the flags'."""
     parser = argparse.ArgumentParser(
         description="Train a fully convolutional network for semantic segmentation.",
-        epilog="Example: python train.py --dataset shapes --init checkpoints/street --crop 96 96",
+        epilog="Example: python train.py --dataset shapes --init checkpoints/street --crop 96 96"
+        " --minutes 5",
     )
     help = "JSON file with any of these fields, or a checkpoint's training.json; flags go first"
     parser.add_argument("--config", type=Path, metavar="FILE", help=help)

@@ -4,6 +4,7 @@ The page as ``python app.py`` serves it, with a portrait that comes with matplot
 Chromium (``CHROMIUM`` names another than the one on the path).
 """
 
+import argparse
 import os
 import shutil
 from pathlib import Path
@@ -40,8 +41,11 @@ def take(url: str, file: Path) -> None:
         browser.close()
 
 
-def main(file: Path = PICTURE) -> None:
+def main() -> None:
     """Serve the page for as long as the picture takes."""
+    parser = argparse.ArgumentParser(description="Take the README's picture of the page.")
+    parser.add_argument("file", nargs="?", type=Path, default=PICTURE, help="default: %(default)s")
+    file = parser.parse_args().file
     page = build_page([Segmenter.load(model) for model in MODELS])
     _, url, _ = page.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
     take(url, file)

@@ -4,7 +4,7 @@ A scene of shapes that the network has not seen, its segments at strides 32, 16 
 weights, and its labels. CHECKPOINT is of ``train.py --dataset shapes``.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -40,5 +40,8 @@ def draw(segmenter: Segmenter) -> Figure:
 
 
 if __name__ == "__main__":
-    checkpoint, output = sys.argv[1:]
-    draw(Segmenter.load(checkpoint)).savefig(Path(output))
+    parser = argparse.ArgumentParser(description="Draw what each skip buys.")
+    parser.add_argument("checkpoint", help="of train.py --dataset shapes")
+    parser.add_argument("output", type=Path, help="PNG")
+    args = parser.parse_args()
+    draw(Segmenter.load(args.checkpoint)).savefig(args.output)

@@ -4,9 +4,9 @@ Both are of the example photo that shows most of the network's classes. The tabl
 each between its two comments; all else in it stays.
 """
 
+import argparse
 import platform
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,4 +127,6 @@ def main(checkpoint: str, text: Path = TEXT) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description="Make the tutorial's pictures and tables.")
+    parser.add_argument("checkpoint", help="such as checkpoints/animals")
+    main(parser.parse_args().checkpoint)

@@ -129,6 +129,15 @@ def test_evaluate_tells_averaged_scores_apart(tiny_checkpoint, capsys):
     assert shown[0]["confusion"] != shown[1]["confusion"]
 
 
+def test_evaluate_takes_the_data_set_of_the_training(tiny_checkpoint, tmp_path, capsys):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "trained")
+    assert run("evaluate", folder, "--limit", 1) == 1
+    assert "add --dataset" in capsys.readouterr().err
+    checkpoint.write_json(folder / "training.json", {"config": {"dataset": "shapes"}})
+    assert run("evaluate", folder, "--limit", 1) == 0
+    assert "shapes val, 1 photos" in capsys.readouterr().out
+
+
 def test_evaluate_ignores_what_training_ignored(tmp_path, capsys):
     saving.write(tmp_path, build_tiny(["background", "circle"]))
     known = ("--dataset", "shapes", "--limit", "3", "--json")

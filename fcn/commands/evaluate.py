@@ -9,6 +9,7 @@ from pathlib import Path
 from ..averaging import average
 from ..checkpoint import read_json
 from ..datasets import DATASETS, SegmentationDataset, open_dataset
+from ..errors import InputError
 from ..evaluation import describe, evaluate
 from ..palette import BACKGROUND
 from ..protocols import saver
@@ -26,17 +27,16 @@ table and fractions of 1 with --json.
 """
 EXAMPLES = """\
 examples:
-  python -m fcn evaluate checkpoints/street --dataset camvid --data DIR --split val
+  python -m fcn evaluate checkpoints/street --data DIR
   python -m fcn evaluate runs/voc --dataset voc --data DIR --stride 32 --json > scores.json
-  python -m fcn evaluate runs/scene_parsing --dataset scene_parsing --data DIR \\
-    --save-predictions out
+  python -m fcn evaluate runs/scene_parsing --data DIR --save-predictions out
 """
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``evaluate``."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
-    add_data_flags(parser, others=None)
+    add_data_flags(parser, is_trained=True)
     parser.add_argument("--split", help="any that is there (default: the data set's val)")
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="only the first N photos (default: all)"
@@ -70,11 +70,19 @@ def open_for(segmenter: Segmenter, args: argparse.Namespace) -> SegmentationData
     return open_dataset(*where, known, args.others)
 
 
-def find_others(segmenter: Segmenter) -> str:
-    """What classes that a checkpoint does not have became when it was trained."""
+def complete(segmenter: Segmenter, args: argparse.Namespace) -> None:
+    """Take what the flags leave out from the checkpoint's training.
+
+    Raises:
+        InputError: If neither tells the data set.
+    """
     trained = read_json(segmenter.folder, "training.json") if segmenter.folder else {}
+    trained = trained.get("config", {})
+    args.dataset = args.dataset or trained.get("dataset")
+    if args.dataset not in DATASETS:
+        raise InputError(f"{args.checkpoint} does not say on what it was trained: add --dataset.")
     usual = "background" if BACKGROUND in segmenter.classes else "ignore"
-    return str(trained.get("config", {}).get("others", usual))
+    args.others = args.others or trained.get("others", usual)
 
 
 def scales(text: str) -> tuple[float, ...]:
@@ -88,7 +96,7 @@ def scales(text: str) -> tuple[float, ...]:
 def run(args: argparse.Namespace) -> int:
     """Evaluate a checkpoint and print its scores."""
     segmenter = Segmenter.load(args.checkpoint, args.engine, args.device)
-    args.others = args.others or find_others(segmenter)
+    complete(segmenter, args)
     dataset = open_for(segmenter, args)
     is_averaged = args.flip or args.scales != (1.0,)
     if is_averaged:

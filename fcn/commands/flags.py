@@ -55,9 +55,12 @@ def add_folder_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data_flags(parser: argparse.ArgumentParser, others: str | None = OTHERS[0]) -> None:
-    """Add the flags that choose a data set; ``others`` is None if a checkpoint tells it."""
-    parser.add_argument("--dataset", required=True, choices=DATASETS, help="which data set")
+def add_data_flags(parser: argparse.ArgumentParser, is_trained: bool = False) -> None:
+    """Add the flags that choose a data set, or leave that to what a checkpoint was trained on."""
+    trained = " (default: the one it was trained on)" if is_trained else ""
+    parser.add_argument(
+        "--dataset", required=not is_trained, choices=DATASETS, help=f"which data set{trained}"
+    )
     add_folder_flag(parser)
     parser.add_argument(
         "--classes", nargs="+", default=[], metavar="NAME", help="keep only these classes"
@@ -65,6 +68,7 @@ def add_data_flags(parser: argparse.ArgumentParser, others: str | None = OTHERS[
     parser.add_argument(
         "--others",
         choices=OTHERS,
-        default=others,
-        help=f"what classes that are not kept become (default: {others or 'as it was trained'})",
+        default=None if is_trained else OTHERS[0],
+        help="what classes that are not kept become"
+        f" (default: {'as it was trained' if is_trained else OTHERS[0]})",
     )
