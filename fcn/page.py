@@ -33,8 +33,11 @@ from .segmenter import STRIDES, Segmenter
 
 TITLE = "Segment a photo"
 HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div>'
-# One photo is on the network at a time, from the page or from a program.
+# One photo is asked about at a time, from the page or from a program, and one list of several
+# beside it: the network itself takes turns between them.
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
+SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
+UNKNOWN = "The photo is not known any more: choose it again."
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 # What only the page knows is told to the viewer, whose own script then asks and shows.
@@ -147,7 +150,7 @@ def _add_gallery(networks: Networks, chooser: gr.HTML, several: gr.HTML) -> None
     def segment_several(given: Any, source: Any) -> Iterator[dict[str, Any]]:
         yield from segment_all(pick(networks, source), given)  # Gradio sees the generator
 
-    run = several.segment(segment_several, [several, chooser], several, **QUIET, **NETWORK)
+    run = several.segment(segment_several, [several, chooser], several, **QUIET, **SEVERAL)
     run.failure(None, js=TELL_GALLERY_FAILURE)
     several.cancel(None, cancels=[run])
 
@@ -220,8 +223,10 @@ def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]
     try:
         path = value.get("of") or value["photo"]["path"]
         given = sent(f"{value['name']}{Path(path).suffix}", path)
-    except (InputError, LookupError, TypeError, AttributeError) as error:
+    except InputError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise gr.Error(UNKNOWN, print_exception=False) from error
     return _answer(networks, source, given)
 
 
@@ -232,5 +237,7 @@ def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:
         segmenter = pick(networks, value["weights"])
         others = [stride for stride in STRIDES if stride != segmenter.stride]
         return viewer.strides(value["run"], segmenter.at_strides(photo, others))
-    except (InputError, LookupError, TypeError) as error:
+    except InputError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except (LookupError, TypeError) as error:
+        raise gr.Error(UNKNOWN, print_exception=False) from error

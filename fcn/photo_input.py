@@ -62,12 +62,13 @@ PhotoInput: Any = ABCMeta.__new__(
 
 
 def sent(name: str, path: object) -> Given:
-    """Take a file that a browser names, if it came through this server.
+    """Take a file that a browser names, if it came through this server and was not swept since.
 
     Raises:
-        PhotoError: If it did not.
+        PhotoError: If it did not, or was.
     """
-    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
+    is_here = isinstance(path, str) and is_in_or_equal(path, get_upload_folder())
+    if not isinstance(path, str) or not is_here or not Path(path).is_file():
         raise PhotoError(f"{name} is not here any more: upload it again.")
     return Given(name, path)
 

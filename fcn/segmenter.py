@@ -9,6 +9,7 @@ and the same for every engine.
 """
 
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKGROUND", "ENGINES", "STRIDES", "Found", "Segmentation", "Segmenter"]
 
 STRIDES = (8, 16, 32)
+TURN = threading.Lock()  # a network takes all cores and much memory, so one runs at a time
 LARGEST_ENLARGEMENT = 2.0
 LARGEST_SIDE = 2048  # of a photo that is not scaled; bounds what the network's layers can take
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.+)?")
@@ -183,7 +185,9 @@ class Segmenter:
 
     def maps(self, photo: Image.Image) -> dict[str, np.ndarray]:
         """Score a photo at strides 32, 16 and 8, before anything is fused: see ``Engine.maps``."""
-        return self._engine.maps(np.array(self.shrink(photo)))
+        image = np.array(self.shrink(photo))
+        with TURN:
+            return self._engine.maps(image)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -201,7 +205,9 @@ class Segmenter:
         for stride in strides:
             if stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
-        return self._engine.scores(np.array(self.shrink(photo)), strides)
+        image = np.array(self.shrink(photo))
+        with TURN:
+            return self._engine.scores(image, strides)
 
     def _check_finite(self, values: np.ndarray | Upscored) -> None:
         if not np.isfinite(values).all():

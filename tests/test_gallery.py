@@ -94,6 +94,27 @@ def check_strides(visitor: Visitor, segmenter: Segmenter, photo: Image.Image) ->
     visitor.figure.get_by_role("slider", name="Divider between FCN-32s and FCN-16s").press("End")
     found = segmenter(photo, 32)
     visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+    divider.press("Home")  # and takes the other one, which lies there too, along
+    found = segmenter(photo)
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+
+
+def test_others_need_not_wait_for_a_whole_list(visit, served, monkeypatch):
+    go, segment = threading.Event(), Segmenter.__call__
+
+    def first_waits(segmenter: Segmenter, photo: Image.Image) -> object:
+        if photo.size == given[0].size:
+            go.wait(60)
+        return segment(segmenter, photo)
+
+    visitor, other, given = visit(), visit(), photos(70)
+    monkeypatch.setattr(Segmenter, "__call__", first_waits)
+    give(visitor, given)
+    expect(visitor.gallery.get_by_role("status")).to_have_text("Segmenting 5 photos")
+    other.upload(scene(80, (100, 80)))
+    expect_state(visitor, "running")
+    go.set()
+    expect_state(visitor, "done")
 
 
 def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):

@@ -99,6 +99,39 @@ def test_a_photo_on_its_way_is_seen_by_the_network_that_was_chosen_last(
     expect_found(visitor, photo, tiny(photo))
 
 
+def test_strides_that_come_late_are_not_taken_for_the_photo(visit_both, colors, monkeypatch):
+    visitor, photo = visit_both(), scene(95)
+    visitor.upload(photo)
+    strides, asked, segments = (threading.Event() for _ in range(3))
+    compare, segment = Segmenter.at_strides, Segmenter.__call__
+
+    def compare_later(segmenter: Segmenter, photo: Image.Image, some: tuple[int, ...]) -> object:
+        if len(some) > 1:
+            strides.wait(60)
+        return compare(segmenter, photo, some)
+
+    def segment_later(*given: object) -> object:
+        asked.set()
+        segments.wait(60)
+        return segment(*given)
+
+    monkeypatch.setattr(Segmenter, "at_strides", compare_later)
+    monkeypatch.setattr(Segmenter, "__call__", segment_later)
+    visitor.choose("Compare", "32s 16s 8s")
+    visitor.page.get_by_role("radio", name="tiny").check()
+    visitor.expect_state("busy")
+    strides.set()
+    assert asked.wait(60)  # so the strides are on their way
+    visitor.page.wait_for_timeout(1000)
+    visitor.page.get_by_role("radio", name="colors").check()
+    segments.set()
+    visitor.expect_state("done")
+    expect(visitor.figure).to_have_attribute("aria-busy", "false")
+    for stride in (16, 8):
+        visitor.figure.get_by_role("slider", name=re.compile(f"and FCN-{stride}s")).press("Home")
+    expect_found(visitor, photo, colors(photo))
+
+
 def test_several_photos_are_seen_by_the_chosen_network(visit_both, colors, tiny):
     visitor, photo = visit_both(), scene(93)
     visitor.choose_network("tiny")

@@ -48,7 +48,8 @@ def test_only_uploads_may_be_named_by_a_browser(folder, tmp_path):
     assert sent("photo", str(folder / "photo.png")).open().size == (20, 10)
     Image.new("RGB", (20, 10)).save(tmp_path / "mine.png")
     up = f"{folder}/../mine.png"
-    for path in (str(tmp_path / "mine.png"), up, None, 5, {"path": "x"}):
+    swept = str(folder / "swept.png")
+    for path in (str(tmp_path / "mine.png"), up, swept, None, 5, {"path": "x"}):
         with pytest.raises(PhotoError, match="upload it again"):
             sent("photo", path)
 

@@ -168,10 +168,13 @@ def test_crash_leaves_one_sentence_and_no_overlay(visit, monkeypatch):
     def crash(*given: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Segmenter, "__call__", crash)
-    visitor.upload(scene(34), "failed")
-    expect(visitor.status).to_have_text("The photo could not be segmented. Please try again.")
-    expect(visitor.canvas).to_be_hidden()
+    with monkeypatch.context() as patched:
+        patched.setattr(Segmenter, "__call__", crash)
+        visitor.upload(scene(34), "failed")
+        expect(visitor.status).to_have_text("The photo could not be segmented. Please try again.")
+        expect(visitor.canvas).to_be_hidden()
+        visitor.page.wait_for_timeout(500)  # until the input has let go of it
+    visitor.upload(scene(34))  # the same again
 
 
 def jpeg(photo: Image.Image, **options: object) -> bytes:

@@ -7,7 +7,7 @@ const DEEPEST = 16; // zoom
 const STRIDES = [32, 16, 8];
 const COMPARISONS = {
   off: [],
-  photo: ['Photo', 'Overlay'],
+  photo: ['Photo', 'Segments'],
   strides: STRIDES.map((stride) => `FCN-${stride}s`),
 };
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -198,9 +198,13 @@ function placeDividers() {
   });
 }
 
+// A divider pushes the other one along, or two at one end would lock each other in.
 function setSplit(i, fraction) {
-  const splits = state.splits[state.compare];
-  splits[i] = clamp(fraction, splits[i - 1] ?? 0, splits[i + 1] ?? 1);
+  const splits = state.splits[state.compare], own = clamp(fraction, 0, 1);
+  splits.forEach((other, j) => {
+    splits[j] = j < i ? Math.min(other, own) : Math.max(other, own);
+  });
+  splits[i] = own;
   placeDividers();
   paint();
 }

@@ -39,6 +39,7 @@ const state = {
 let scene = null; // the photo, its layers, and the classes in them
 let awaited = null; // path of the photo whose segments the server is asked for
 let question = 'segment'; // the event that asks; 'again' if another network is to answer
+let subject = null; // what was shown of the photo that another network is asked about
 let network = null; // source of the network that was chosen, if one was
 let isCancelling = false; // Gradio calls a cancelled run a failed one
 let turn = 0; // counts payloads, so that a slow one never replaces a newer one
@@ -158,7 +159,7 @@ function askForPhoto(photo) {
 // Shows a result, or asks for the same photo again if the chosen network has not seen it.
 function open(payload) {
   awaited = null;
-  props.value = payload; // so that the server knows it when asked about it
+  props.value = subject = payload; // so that the server knows it when asked about it
   if (network === null || payload.weights === network) show(payload);
   else ask('again', payload.photo, payload.of ?? payload.photo.path);
 }
@@ -166,8 +167,10 @@ function open(payload) {
 function setNetwork(source) {
   network = source;
   state.isolated = null; // ids mean other classes now
-  if (awaited) trigger(question);
-  else if (scene?.main) open(scene.payload);
+  if (awaited) {
+    if (question === 'again') props.value = subject; // strides may have come since
+    trigger(question);
+  } else if (scene?.main) open(scene.payload);
 }
 
 // What was asked before the visitor chose another photo or network is not shown any more.
@@ -198,7 +201,11 @@ function load() {
 
 function fail() {
   if (isCancelling) setTimeout(() => (isCancelling = false)); // Gradio says it twice
-  else if (awaited) show(FAILED);
+  else if (awaited) {
+    awaited = null;
+    show(FAILED);
+    trigger('forget'); // or the input would not take the same photo again
+  }
 }
 
 // Another photo may be on its way since they were asked for: that one goes on.
