@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from .metrics import IGNORE_INDEX
 from .pairs import BROKEN, Files
 from .palette import Color, hex_code
+from .photo import is_turned
 from .source import INVALID, Source
 
 SHOWN = 10  # colours and values of a mask that are listed
@@ -112,7 +113,9 @@ class Inspector:
             fix = "one is turned, perhaps by EXIF" if turned else "export both at one size"
             text = "is {}x{} but its photo is {}x{}; ".format(*mask.size, *photo.size) + fix
             yield Problem("masks of another size than their photo", mask_name, text)
-        elif photo.getexif().get(ExifTags.Base.Orientation, 1) > 1:
+        elif (pixels or photo.format == "JPEG") and is_turned(
+            photo
+        ):  # others must be decoded first
             text = "is read as it is stored, but turned where it is served; save it upright"
             yield Problem("photos turned by EXIF", photo_name, text, is_error=False)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError
 
@@ -168,6 +168,14 @@ def _clean(image: Image.Image, name: str, longest: int) -> Image.Image:
     if longest:
         photo.thumbnail((longest, longest))
     return photo
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether EXIF asks for a turn, so that ``open_photo`` gives a picture not as it is stored."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) > 1
+    except BROKEN:
+        return False
 
 
 def _turn(image: Image.Image) -> Image.Image:

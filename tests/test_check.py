@@ -176,6 +176,14 @@ def test_the_quick_check_samples_what_is_large(tmp_path, monkeypatch):
     assert len(check_dataset("folder", tmp_path, thorough=True).problems) == 20
 
 
+def test_the_quick_check_decodes_no_more_than_its_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcn.check.PIXELS", 1)
+    for split in ("train", "val"):
+        for stem in "abc":
+            write_pair("camvid", tmp_path, split, stem, GOOD)  # PNG keeps its EXIF at the end
+    assert check_dataset("camvid", tmp_path, thorough=False).ok
+
+
 def test_classes_that_never_occur_and_empty_labels_are_warnings(folder):
     for stem in "abc":
         write_mask(folder / f"val/masks/{stem}.png", [[0, 1] * 16] * 24)
