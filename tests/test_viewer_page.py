@@ -225,7 +225,7 @@ def test_comparison_with_the_photo(visit, served):
     visitor.choose("Compare", "Photo")
     layers = [np.asarray(photo), blend(photo, found, painted(found, 0.6))]
     visitor.expect_pixels(side_by_side(layers, [80]))
-    divider = visitor.figure.get_by_role("slider", name="Divider between Photo and Overlay")
+    divider = visitor.figure.get_by_role("slider", name="Divider between Photo and Segments")
     expect(divider).to_have_attribute("aria-valuenow", "50")
     for _ in range(5):
         divider.press("ArrowLeft")
