@@ -20,7 +20,7 @@ from tqdm import tqdm
 from fcn import album, refresh
 from fcn.config import TrainConfig, add_flags, read_config
 from fcn.devices import is_lost_peer
-from fcn.errors import InputError
+from fcn.errors import InputError, describe
 from fcn.memory import is_out_of_memory
 from fcn.progress import foresee
 from fcn.trainer import Trainer
@@ -210,8 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"{where}{error.strerror or error}", file=sys.stderr)
+        print(describe(error), file=sys.stderr)
         return 1
     except RuntimeError as error:
         if not (told := explain(error, config)):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-from .errors import InputError
+from .errors import InputError, describe
 
 COMMANDS = ("segment", "evaluate", "score", "fit", "check", "export", "push", "pull", "space")
 OVERVIEW = """\
@@ -60,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"fcn: {error}", file=sys.stderr)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"fcn: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"fcn: {describe(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("fcn: stopped", file=sys.stderr)
         return 130

@@ -116,8 +116,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "eval_every", "width", "lr"):
             if not getattr(self, name) > 0:
                 raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
-        rates = ("backbone_lr", "weight_decay", "warmup", "power", "clip")
-        for name in (*rates, "size", "minutes", "accumulate", "save_minutes"):
+        rates = ("backbone_lr", "weight_decay", "power", "clip")
+        for name in (*rates, "warmup", "size", "minutes", "accumulate", "save_minutes"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name.replace('_', '-')} must not be less than 0.")
         for name in ("dropout", "color"):

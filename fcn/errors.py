@@ -1,4 +1,4 @@
-"""The one exception for mistakes of the person at the keyboard."""
+"""The one exception for mistakes of the person at the keyboard, and what the system refused."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,9 @@ class InputError(ValueError):
     Commands print it and exit; the page shows it. Anything else that is raised is a bug and
     keeps its traceback.
     """
+
+
+def describe(error: OSError) -> str:
+    """Which file the system would not read or write, and why, without the error's number."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

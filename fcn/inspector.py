@@ -113,9 +113,8 @@ class Inspector:
             fix = "one is turned, perhaps by EXIF" if turned else "export both at one size"
             text = "is {}x{} but its photo is {}x{}; ".format(*mask.size, *photo.size) + fix
             yield Problem("masks of another size than their photo", mask_name, text)
-        elif (pixels or photo.format == "JPEG") and is_turned(
-            photo
-        ):  # others must be decoded first
+        # Other files than JPEG tell of a turn only once they are decoded.
+        elif (pixels or photo.format == "JPEG") and is_turned(photo):
             text = "is read as it is stored, but turned where it is served; save it upright"
             yield Problem("photos turned by EXIF", photo_name, text, is_error=False)
 

@@ -7,6 +7,7 @@ run. It is told of another network too, and asks again for the photo that it sho
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -218,26 +219,29 @@ def _answer(networks: Networks, source: Any, given: Given) -> dict[str, Any]:
     return {**payload, "name": given.stem, "of": given.path, "weights": source}
 
 
-def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
-    """What another network finds in the photo that a browser says it shows."""
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a browser of a mistake in what it sent, in one sentence."""
     try:
-        path = value.get("of") or value["photo"]["path"]
-        given = sent(f"{value['name']}{Path(path).suffix}", path)
+        yield
     except InputError as error:
         raise gr.Error(str(error), print_exception=False) from error
     except (LookupError, TypeError, AttributeError) as error:
         raise gr.Error(UNKNOWN, print_exception=False) from error
+
+
+def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
+    """What another network finds in the photo that a browser says it shows."""
+    with _told():
+        path = value.get("of") or value["photo"]["path"]
+        given = sent(f"{value['name']}{Path(path).suffix}", path)
     return _answer(networks, source, given)
 
 
 def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:
     """What the viewer does not show yet of the photo that a browser says it shows."""
-    try:
+    with _told():
         photo = sent("The photo", value["photo"]["path"]).open()
         segmenter = pick(networks, value["weights"])
         others = [stride for stride in STRIDES if stride != segmenter.stride]
         return viewer.strides(value["run"], segmenter.at_strides(photo, others))
-    except InputError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    except (LookupError, TypeError) as error:
-        raise gr.Error(UNKNOWN, print_exception=False) from error

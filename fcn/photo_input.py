@@ -67,8 +67,9 @@ def sent(name: str, path: object) -> Given:
     Raises:
         PhotoError: If it did not, or was.
     """
-    is_here = isinstance(path, str) and is_in_or_equal(path, get_upload_folder())
-    if not isinstance(path, str) or not is_here or not Path(path).is_file():
+    if not (
+        isinstance(path, str) and is_in_or_equal(path, get_upload_folder()) and Path(path).is_file()
+    ):
         raise PhotoError(f"{name} is not here any more: upload it again.")
     return Given(name, path)
 

@@ -281,8 +281,8 @@ class Trainer:
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with its scores as ``best``, with what resuming needs as ``last``."""
         how_far = dataclasses.asdict(self.progress)
-        count = self.accelerator.num_processes
-        training = report.describe_training(self.config, how_far, self.train_set, count)
+        fed = self.train_set, self.accelerator.num_processes
+        training = report.describe_training(self.config, how_far, *fed)
 
         def fill(folder: Path) -> None:
             saving.write(folder, model)

@@ -9,12 +9,11 @@ from pathlib import Path
 from ..averaging import average
 from ..checkpoint import read_json
 from ..datasets import DATASETS, SegmentationDataset, open_dataset
-from ..errors import InputError
 from ..evaluation import describe, evaluate
 from ..palette import BACKGROUND
 from ..protocols import saver
 from ..segmenter import Segmenter
-from .flags import add_data_flags, add_engine_flags, count
+from .flags import add_data_flags, add_engine_flags, choose_dataset, count
 
 HELP = "score a checkpoint"
 TEXT = """\
@@ -78,9 +77,7 @@ def complete(segmenter: Segmenter, args: argparse.Namespace) -> None:
     """
     trained = read_json(segmenter.folder, "training.json") if segmenter.folder else {}
     trained = trained.get("config", {})
-    args.dataset = args.dataset or trained.get("dataset")
-    if args.dataset not in DATASETS:
-        raise InputError(f"{args.checkpoint} does not say on what it was trained: add --dataset.")
+    args.dataset = choose_dataset(args.dataset, trained, args.checkpoint)
     usual = "background" if BACKGROUND in segmenter.classes else "ignore"
     args.others = args.others or trained.get("others", usual)
 

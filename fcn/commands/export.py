@@ -5,9 +5,8 @@ import sys
 
 from ..checkpoint import WEIGHTS_NAME, read_json, resolve
 from ..datasets import DATASETS, open_dataset
-from ..errors import InputError
 from ..source import OTHERS
-from .flags import add_folder_flag, count
+from .flags import add_folder_flag, choose_dataset, count
 
 HELP = "quantise a checkpoint for fast answers on a CPU"
 TEXT = """\
@@ -43,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = resolve(args.checkpoint)
     trained = read_json(folder, "training.json").get("config", {})
-    name = args.dataset or trained.get("dataset")
-    if name is None:
-        raise InputError(f"{folder} does not say on what it was trained: add --dataset.")
+    name = choose_dataset(args.dataset, trained, folder)
     segmenter = Segmenter.load(folder, "torch")
     if name != trained.get("dataset"):
         trained = {"classes": segmenter.classes}

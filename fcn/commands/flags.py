@@ -1,9 +1,12 @@
 """Flags that several commands share."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..datasets import DATASETS
+from ..errors import InputError
 from ..segmenter import ENGINES, STRIDES
 from ..source import OTHERS
 
@@ -53,6 +56,18 @@ def add_folder_flag(parser: argparse.ArgumentParser) -> None:
         help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/, or for the data set"
         " folder: train/, val/ and classes.txt (default: data)",
     )
+
+
+def choose_dataset(wanted: str | None, trained: Mapping[str, Any], checkpoint: str | Path) -> str:
+    """The data set that a flag names, or else the config of a checkpoint's training.
+
+    Raises:
+        InputError: If neither names one that there is.
+    """
+    name = wanted or trained.get("dataset")
+    if name not in DATASETS:
+        raise InputError(f"{checkpoint} does not say on what it was trained: add --dataset.")
+    return str(name)
 
 
 def add_data_flags(parser: argparse.ArgumentParser, is_trained: bool = False) -> None:
