@@ -26,7 +26,7 @@ from PIL import Image
 from . import rle
 from .answer import LONGEST_SIDE, describe, listed, named
 from .errors import InputError
-from .palette import safe_colors
+from .palette import Color, safe_colors
 from .photo_input import offer, sent
 from .segmentation import Segmentation, choose_stems, encode_png
 from .segmenter import Segmenter
@@ -71,37 +71,45 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
 
     Args:
         segmenter: What segments.
-        given: What the browser sent: ``{"files": [{"name": ..., "path": ...}], "turn": ...}``, a
-            path being null where the upload failed. Nothing in it is trusted.
+        given: What the browser sent: ``{"files": [{"name": ..., "path": ...}], "turn": ...,
+            "palette": ...}``, a path being null where the upload failed and the palette that of the
+            viewer, ``safe`` or ``own``. Nothing in it is trusted.
 
     Yields:
         The state of the list after each photo, with the ``turn``. Its ``zip`` is the file of all
         results so far: it is replaced at once, so that it is whole after a cancelled run too.
     """
-    files = _listed_files(given)
+    given = given if isinstance(given, dict) else {}
+    files = _listed_files(given.get("files"))
     stems = choose_stems([Path(_file_name(name)) for name, _ in files])
     items: list[dict[str, Any]] = [{"name": name, "state": "waiting"} for name, _ in files]
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
     results = folder / "segments.zip"
-    run, turn = time.time_ns() // 1000, given.get("turn") if isinstance(given, dict) else None
+    run, palette = time.time_ns() // 1000, segmenter.palette
+    if given.get("palette") != "own" and (safe := safe_colors(segmenter.classes)):
+        palette = tuple(safe)
     for i, ((name, path), stem) in enumerate(zip(files, stems, strict=True)):
         try:
-            items[i] = _segment_one(segmenter, name, path, stem, results)
+            items[i] = _segment_one(segmenter, name, path, stem, results, palette)
         except InputError as error:
             items[i] = {"name": name, "state": "failed", "line": str(error)}
         file = FileData(path=str(results)).model_dump() if results.exists() else None
-        yield {"run": run, "turn": turn, "items": list(items), "zip": file}
+        yield {"run": run, "turn": given.get("turn"), "items": list(items), "zip": file}
 
 
 def _segment_one(
-    segmenter: Segmenter, name: str, path: object, stem: str, results: Path
+    segmenter: Segmenter,
+    name: str,
+    path: object,
+    stem: str,
+    results: Path,
+    palette: tuple[Color, ...],
 ) -> dict[str, Any]:
     if path is None:
         raise InputError(f"{name} could not be uploaded: it may be larger than 20 MB.")
     photo = sent(name, path).open(LONGEST_SIDE)
     segmentation = segmenter(photo)
-    safe = safe_colors(segmentation.classes)
-    shown = replace(segmentation, palette=tuple(safe)) if safe else segmentation
+    shown = replace(segmentation, palette=palette)
     overlay = shown.overlay(photo)
     _add(results, stem, shown, overlay)
     names = named(segmentation)
@@ -115,8 +123,7 @@ def _segment_one(
     }
 
 
-def _listed_files(given: Any) -> Sequence[tuple[str, object]]:
-    files = given.get("files") if isinstance(given, dict) else None
+def _listed_files(files: object) -> Sequence[tuple[str, object]]:
     if not isinstance(files, list):
         return []
     entries = [one for one in files if isinstance(one, dict)]

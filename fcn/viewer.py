@@ -30,7 +30,7 @@ SMALL = 640 * 480  # pixels up to which a photo goes to the browser as it is, as
 TEMPLATE = """
 <figure class="fcn" data-state="empty" aria-label="Segments">
   <div class="fcn-view">
-    <div class="fcn-stage">
+    <div class="fcn-stage" tabindex="-1">
       <canvas role="img" aria-label="No photo" width="1" height="1" tabindex="0"></canvas>
       <p class="fcn-blank" aria-hidden="true"></p>
       <span class="fcn-chip" hidden></span><span class="fcn-chip" hidden></span>

@@ -137,6 +137,7 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
     expect_state(visitor, "stopped")
     go.set()
     expect(visitor.gallery.get_by_role("status")).to_have_text("Cancelled: 1 of 5 photos segmented")
+    expect(visitor.gallery.get_by_role("button", name="Several photos")).to_be_focused()
     visitor.page.wait_for_timeout(500)
     expect(visitor.gallery.locator("li").nth(4)).to_contain_text("Not segmented")
     assert len(done) == 2  # the one that was running ends, and no other begins
@@ -147,6 +148,21 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
         assert archive.testzip() is None
     give(visitor, given)  # and the page is ready for the next
     expect_state(visitor, "done")
+
+
+def test_files_have_the_palette_that_the_visitor_chose(visit, served):
+    visitor, photo = visit(), scene(68)
+    visitor.upload(photo)
+    visitor.control("Palette").select_option("Data set’s own")
+    visitor.gallery.locator("input[type=file]").set_input_files([file("one.png", png(photo))])
+    expect_state(visitor, "done")
+    with visitor.page.expect_download() as told:
+        visitor.gallery.get_by_role("link", name="Download all as ZIP").click()
+    with ZipFile(told.value.path()) as archive:
+        mask = Image.open(io.BytesIO(archive.read("one.png")))
+    palette = list(served.segmenter.palette)
+    assert palette != page_colors(served.segmenter(photo))
+    assert mask.getpalette() == [value for color in palette for value in color]
 
 
 def test_another_choice_waits_for_the_run(visit, monkeypatch):

@@ -131,6 +131,7 @@ def test_run_is_cancelled_and_the_page_ready_for_the_next(visit, served, gate):
     visitor.figure.get_by_role("button", name="Cancel").click()
     visitor.expect_state("failed")
     expect(visitor.status).to_contain_text("Cancelled")
+    expect(visitor.figure.locator(".fcn-stage")).to_be_focused()  # not lost with the button
     gate.set()
     visitor.page.wait_for_timeout(500)
     visitor.expect_state("failed")  # the result that nobody wants any more is not shown

@@ -79,7 +79,8 @@ async function start(files) {
     setProgress(sent.length);
   }
   status.textContent = `Segmenting ${many(chosen.length)}`;
-  props.value = { files: sent, turn };
+  const palette = document.querySelector('#viewer .fcn-palettes').value;
+  props.value = { files: sent, turn, palette };
   trigger('segment');
 }
 
@@ -88,20 +89,21 @@ function load() {
   if (!isActive || !newItems || theirs !== turn) return;
   setItems(newItems.map((item) => ({ line: 'Waiting', ...item })));
   const left = items.filter((item) => item.state === 'waiting').length;
-  const done = items.filter((item) => item.state === 'done');
+  const done = items.find((item) => item.state === 'done');
   setProgress(2 * items.length - left);
   status.textContent = `${items.length - left} of ${items.length} done`;
   zip.hidden = !archive;
   if (archive) Object.assign(zip, { href: archive.url, download: 'segments.zip' });
-  if (!opened && done.length) open(done[0]);
+  if (!opened && done) open(done);
   if (left) return;
-  const rest = leftOut ? `; ${leftOut} more left out, as ${MOST} is the most at once` : '';
-  finish(`${done.length} of ${many(items.length)} segmented${rest}`, 'done');
+  finish('', 'done');
 }
 
 function finish(words, state) {
+  const done = items.filter((item) => item.state === 'done').length;
+  const rest = leftOut ? `; ${leftOut} more left out, as ${MOST} is the most at once` : '';
   setState(state);
-  status.textContent = words;
+  status.textContent = `${words}${done} of ${many(items.length)} segmented${rest}`;
 }
 
 function stop(words) {
@@ -109,8 +111,7 @@ function stop(words) {
   setItems(items.map((item) => (
     item.state === 'waiting' ? { ...item, state: 'failed', line: 'Not segmented' } : item
   )));
-  const done = items.filter((item) => item.state === 'done').length;
-  finish(`${words}: ${done} of ${many(items.length)} segmented`, 'stopped');
+  finish(`${words}: `, 'stopped');
 }
 
 // Several photos that are dropped or pasted on the place for one photo come here.
@@ -129,6 +130,7 @@ input.addEventListener('change', () => {
 find('.several-cancel').addEventListener('click', () => {
   trigger('cancel');
   stop('Cancelled');
+  find('.several-choose').focus(); // the button that had it is gone
 });
 section.addEventListener('several-failed', () => isActive && stop('Interrupted'));
 document.addEventListener('drop', (event) => {

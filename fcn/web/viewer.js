@@ -183,6 +183,7 @@ function cancel() {
   awaited = null;
   trigger('cancel');
   show(CANCELLED);
+  stage.focus({ preventScroll: true }); // the button that had it is gone
   trigger('forget');
 }
 
