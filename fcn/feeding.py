@@ -23,7 +23,8 @@ from .config import TrainConfig
 from .datasets import DATASETS, SegmentationDataset, open_dataset
 from .errors import InputError
 from .memory import Split
-from .transforms import Augmented, EpochSampler, training_transform
+from .samples import Augmented, EpochSampler
+from .transforms import Recipe
 
 
 def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationDataset]:
@@ -85,8 +86,8 @@ def repeat_pairs(
 def build_samples(config: TrainConfig, train_set: SegmentationDataset) -> Augmented:
     """The training samples, by (epoch, index)."""
     size = config.size or train_set.size
-    transform = training_transform(config.crop, size, config.scale, config.flip, config.color)
-    return Augmented(train_set, transform, config.seed)
+    recipe = Recipe(config.crop, size, config.scale, config.flip, config.color)
+    return Augmented(train_set, recipe, config.seed)
 
 
 def draw_passes(

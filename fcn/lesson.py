@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from . import checkpoint, sketches
-from .augment import Recipe, augment
 from .excerpt import Excerpt, constant, excerpt
 from .fusion import MAPS, add_skips, upscore
 from .segmenter import Segmenter
 from .shapes import SHAPES, draw_scene
 from .subject import Part, Picture, Subject
+from .transforms import Recipe, augment
 
 SCENE = 19  # the seed of the drawn scene
 MAP_STRIDES = dict(zip(MAPS, (32, 16, 8), strict=True))
@@ -252,7 +252,7 @@ def tell_skips(subject: Subject) -> Part:
 PARTS: dict[str, tuple[Callable[[Subject], Part], tuple[tuple[str, str], ...]]] = {
     "Loading the data": (
         tell_data,
-        (("transforms", "training_transform"), ("transforms", "RandomScaledCrop.transform")),
+        (("transforms", "augment"), ("transforms", "cut_window")),
     ),
     "Building VGG": (
         tell_vgg,

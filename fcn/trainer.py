@@ -34,9 +34,9 @@ from .memory import choose_split, list_splits
 from .metrics import ConfusionMatrix
 from .model import FCN
 from .progress import Progress
+from .samples import derived_seed
 from .segmentation import Segmentation
 from .segmenter import Segmenter
-from .transforms import derived_seed
 
 # When one class for every pixel is no longer the way things begin, and not yet a wasted night.
 COLLAPSE_STEPS = range(200, 2001)

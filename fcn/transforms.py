@@ -1,181 +1,145 @@
-"""What a training sample is: a photo and its labels, changed at random but together.
+"""Paired augmentation: a photo and its labels, changed at random but together.
 
-One convention: a sample depends on (seed, epoch, index) alone, never on which worker or process
-draws it or on what was drawn before. So one process, several, and a resumed run see the same.
+What is a training sample is also shown on the page, by servers that have no torch: so Pillow
+changes pictures here, and nothing imports torch. The convention: lengths and places are first
+down, then across.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Sampler
-from torchvision import tv_tensors
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
+from PIL import Image, ImageEnhance, ImageOps
 
-from .augment import GREY
-from .datasets import SegmentationDataset
 from .metrics import IGNORE_INDEX
 from .segmenter import enlargement
 
-
-def derived_seed(*numbers: int) -> int:
-    """Mix numbers into one 64-bit seed: equal for equal numbers, unrelated for others."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+GREY = (123, 117, 104)  # ImageNet's mean colour: nothing, once the network has normalised it
+LARGEST_CROP = 1024  # pixels; a run's settings may come from anyone
 
 
-class RandomScaledCrop(v2.Transform):
-    """Scale image and mask at random, cut the same window from both, pad what is missing.
+class Recipe(NamedTuple):
+    """How samples are augmented.
 
-    The window is cut first and then resized, which gives the same pixels for less work. Labels
-    are taken by nearest-exact: plain nearest would move them by up to half a pixel.
-
-    Args:
-        crop_size: (H, W) of the result, in pixels.
-        size: the photo's long side is scaled to this, in pixels, as far as a photo that is served
-            is, times a factor
-        scale: from this range, drawn evenly on a logarithmic scale.
+    Attributes:
+        crop_size: (H, W) of a sample, in pixels; what the photo does not fill is 255 in the labels
+            and grey in the photo.
+        size: Long side in pixels that a photo has at scale 1: as when it is served, where it is
+            enlarged twofold at most.
+        scale: Range of a random factor on top, drawn evenly on a logarithmic scale.
+        flip: Whether every other sample is mirrored, left to right.
+        color: How far brightness, contrast and saturation may stray, in [0, 1); 0 for not at all.
     """
 
-    def __init__(self, crop_size: tuple[int, int], size: int, scale: tuple[float, float]) -> None:
-        super().__init__()
-        self.crop_size = crop_size
-        self.size = size
-        self.scale = scale
+    crop_size: tuple[int, int] = (384, 384)
+    size: int = 480
+    scale: tuple[float, float] = (0.7, 1.4)
+    flip: bool = True
+    color: float = 0.2
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the window in the photo and its size and place in the crop."""
-        height, width = F.get_size(flat_inputs[0])
-        low, high = self.scale
-        fitting = enlargement(max(height, width), self.size)
-        factor = low * (high / low) ** torch.rand(()).item() * fitting
-        window, resized, place = [], [], []
-        for side, crop in zip((height, width), self.crop_size, strict=True):
-            cut = min(side, max(1, round(crop / factor)))
-            out = crop if cut < side else min(crop, max(1, round(side * factor)))
-            window.append((int(torch.randint(side - cut + 1, ())), cut))
-            resized.append(out)
-            place.append(int(torch.randint(crop - out + 1, ())))
-        return {"window": window, "resized": resized, "place": place}
+    @classmethod
+    def of(cls, config: Any, size: int) -> "Recipe":
+        """Read a run's settings, as ``training.json`` has them.
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Cut, resize and pad one of the two."""
-        (top, height), (left, width) = params["window"]
-        is_mask = isinstance(inpt, tv_tensors.Mask)
-        cut = F.crop(inpt, top, left, height, width)
-        nearest, bilinear = v2.InterpolationMode.NEAREST_EXACT, v2.InterpolationMode.BILINEAR
-        resized = F.resize(cut, params["resized"], nearest if is_mask else bilinear, antialias=True)
-        if params["resized"] == list(self.crop_size):
-            return resized
-        before = params["place"]
-        after = [
-            crop - out - first
-            for crop, out, first in zip(self.crop_size, params["resized"], before, strict=True)
-        ]
-        fill = IGNORE_INDEX if is_mask else list(GREY)
-        return F.pad(resized, [before[1], before[0], after[1], after[0]], fill=fill)
+        Args:
+            config: Not trusted; the defaults stand in for settings that cannot be meant.
+            size: The long side of photos, if they leave that to the data set.
+        """
+        try:
+            height, width = (min(max(int(side), 1), LARGEST_CROP) for side in config["crop"])
+            low, high = (min(max(float(one), 0.1), 10.0) for one in config["scale"])
+            color = min(max(float(config["color"]), 0.0), 0.9)
+            if not all(map(math.isfinite, (low, high, color))):
+                raise ValueError("no number")
+            longest = int(config["size"]) or size or cls().size
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return cls(size=size or cls().size)
+        return cls((height, width), longest, (low, high), bool(config.get("flip")), color)
 
 
-def training_transform(
-    crop_size: tuple[int, int],
-    size: int = 480,
-    scale: tuple[float, float] = (0.7, 1.4),
-    flip: bool = True,
-    color: float = 0.2,
-) -> v2.Transform:
-    """Build the augmentation of a (``tv_tensors.Image`` uint8, ``tv_tensors.Mask``) pair.
+class Window(NamedTuple):
+    """What is cut out of a photo, and where it goes in the crop.
 
-    Args:
-        crop_size: (H, W) of the result, in pixels; what the photo does not fill is 255 in the
-            labels and grey in the image.
-        size: long side in pixels that a photo has at scale 1.
-        scale: range of the random scale.
-        flip: mirror every other sample, left to right.
-        color: how far brightness, contrast and saturation may stray, in [0, 1); 0 for not.
+    Attributes:
+        cuts: First pixel and length.
+        resized: Length in the crop.
+        place: First pixel in the crop.
+    """
+
+    cuts: list[tuple[int, int]]
+    resized: list[int]
+    place: list[int]
+
+
+def draw_window(shape: tuple[int, int], recipe: Recipe, draws: np.random.Generator) -> Window:
+    """Draw a scale, and the window of a photo of (height, width) that fits the crop at it."""
+    low, high = recipe.scale
+    factor = low * (high / low) ** draws.random() * enlargement(max(shape), recipe.size)
+    window = Window([], [], [])
+    for side, crop in zip(shape, recipe.crop_size, strict=True):
+        cut = min(side, max(1, round(crop / factor)))
+        out = crop if cut < side else min(crop, max(1, round(side * factor)))
+        window.cuts.append((int(draws.integers(side - cut + 1)), cut))
+        window.resized.append(out)
+        window.place.append(int(draws.integers(crop - out + 1)))
+    return window
+
+
+def cut_window(picture: Image.Image, window: Window) -> Image.Image:
+    """Cut the window out of a photo (RGB) or labels (L), and resize it.
+
+    To resize the whole photo first takes longer, for nearly the same pixels. Of labels, the
+    nearest pixel counts.
+    """
+    resampling = Image.Resampling.NEAREST if is_mask(picture) else Image.Resampling.BILINEAR
+    (top, height), (left, width) = window.cuts
+    cut = picture.crop((left, top, left + width, top + height))
+    return cut.resize((window.resized[1], window.resized[0]), resampling)
+
+
+def pad(picture: Image.Image, window: Window, crop_size: tuple[int, int]) -> Image.Image:
+    """Put what was cut into its place in the crop."""
+    height, width = crop_size
+    fill = IGNORE_INDEX if is_mask(picture) else GREY
+    crop = Image.new(picture.mode, (width, height), fill)
+    crop.paste(picture, (window.place[1], window.place[0]))
+    return crop
+
+
+def change_colors(
+    photo: Image.Image, order: Sequence[int], factors: Sequence[float]
+) -> Image.Image:
+    """Change brightness, contrast and saturation by factors, in some order."""
+    changes = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for one in order:
+        photo = changes[one](photo).enhance(factors[one])
+    return photo
+
+
+def is_mask(picture: Image.Image) -> bool:
+    """Whether a picture holds labels."""
+    return picture.mode == "L"
+
+
+def augment(
+    pictures: Sequence[Image.Image], recipe: Recipe, draws: np.random.Generator
+) -> list[Image.Image]:
+    """Change a photo (RGB), and labels (L) of its size along with it, as a training sample is.
 
     Returns:
-        A transform to image float32 (3, H, W) in [0, 1] and labels int64 (H, W).
+        Pictures of ``recipe.crop_size``: what lies outside the photo is grey, and 255 in labels.
     """
-    steps: list[v2.Transform] = [RandomScaledCrop(crop_size, size, scale)]
-    if flip:
-        steps.append(v2.RandomHorizontalFlip())
-    if color:
-        steps.append(v2.ColorJitter(color, color, color))
-    types: dict[type | str, torch.dtype | None] = {
-        tv_tensors.Image: torch.float32,
-        tv_tensors.Mask: torch.int64,
-    }
-    return v2.Compose([*steps, v2.ToDtype(types, scale=True)])
-
-
-class Augmented(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Training samples of a data set, addressed by (epoch, index).
-
-    Args:
-        dataset: where the pairs come from.
-        transform: changes a pair of tv_tensors, drawing from torch's global generator only.
-        seed: of the run.
-    """
-
-    def __init__(self, dataset: SegmentationDataset, transform: v2.Transform, seed: int) -> None:
-        self.dataset = dataset
-        self.transform = transform
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give image float32 (3, H, W) in [0, 1] and labels int64 (H, W) for (epoch, index)."""
-        epoch, index = key
-        photo, labels = self.dataset.read(index)
-        pair = F.to_image(photo), tv_tensors.Mask(labels)
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which would seed the GPUs as well, and they are not forked.
-            torch.default_generator.manual_seed(derived_seed(self.seed, epoch, index))
-            image, mask = self.transform(*pair)
-        return image.as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor)
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """An endless stream of (epoch, index), dealt out to processes in turn.
-
-    Position p of the stream is place ``p % length`` in the order of epoch ``p // length``.
-    Process ``rank`` of ``world`` takes positions ``start + rank``, ``start + rank + world``, ...
-
-    Args:
-        length: of the data set.
-        seed: of the run; each epoch's order comes from (seed, epoch).
-        start: position to go on from, counted over all processes.
-        rank: this process, in [0, world).
-        world: number of processes.
-    """
-
-    def __init__(
-        self,
-        length: int,
-        seed: int,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.length = length
-        self.seed = seed
-        self.start = start
-        self.rank = rank
-        self.world = world
-
-    def _order(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
-        order: list[int] = torch.randperm(self.length, generator=generator).tolist()
-        return order
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        position = self.start + self.rank
-        while True:
-            epoch = position // self.length
-            order = self._order(epoch)
-            while position // self.length == epoch:
-                yield epoch, order[position % self.length]
-                position += self.world
+    width, height = pictures[0].size
+    window = draw_window((height, width), recipe, draws)
+    is_mirrored = recipe.flip and draws.random() < 0.5
+    order = draws.permutation(3).tolist()
+    factors = draws.uniform(1 - recipe.color, 1 + recipe.color, 3).tolist()
+    crops = []
+    for picture in pictures:
+        part = cut_window(picture, window)
+        if recipe.color and not is_mask(picture):
+            part = change_colors(part, order, factors)
+        crop = pad(part, window, recipe.crop_size)
+        crops.append(ImageOps.mirror(crop) if is_mirrored else crop)
+    return crops

@@ -7,26 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from fcn import (
-    augment,
-    checkpoint,
-    excerpt,
-    fusion,
-    head,
-    lesson,
-    saving,
-    sketches,
-    transforms,
-    vgg,
-)
-from fcn.augment import Recipe
+from fcn import checkpoint, excerpt, fusion, head, lesson, saving, sketches, transforms, vgg
 from fcn.segmenter import Segmenter
 from fcn.shapes import draw_scene
 from fcn.subject import Part, Subject
+from fcn.transforms import Recipe
 
 SIZE = (131, 90)  # no multiple of any stride
 
@@ -146,62 +133,6 @@ def test_a_photo_of_one_pixel_has_a_lesson(segmenter):
     told = list(lesson.tell(segmenter, Image.new("RGB", (1, 1))))
     assert [title for title, _, _ in told] == list(lesson.PARTS)
     assert all(excerpts for _, _, excerpts in told)
-
-
-class TorchDraws:
-    """Draws from torch's generator, as the trainer does."""
-
-    def random(self) -> float:
-        return torch.rand(()).item()
-
-    def integers(self, high: int) -> int:
-        return int(torch.randint(high, ()))
-
-
-RECIPES = [Recipe((48, 64), 100, (0.5, 2.0)), Recipe((150, 30), 60, (1.0, 1.5))]
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("seed", range(5))
-def test_a_sample_is_cut_as_the_trainer_cuts(recipe: Recipe, seed: int):
-    scene, labels = draw_scene(seed, 120)
-    trainers = transforms.RandomScaledCrop(recipe.crop_size, recipe.size, recipe.scale)
-    torch.manual_seed(seed)
-    expected = trainers.make_params([F.to_image(scene)])
-    torch.manual_seed(seed)
-    window = augment.draw_window(labels.shape, recipe, TorchDraws())
-    assert window._asdict() == {"cuts": expected["window"], **dict(list(expected.items())[1:])}
-    image = trainers.transform(tv_tensors.Image(F.to_image(scene)), expected)
-    mask = trainers.transform(tv_tensors.Mask(labels), expected)
-    crop = augment.cut_window(scene, window, recipe)
-    np.testing.assert_allclose(np.asarray(crop).transpose(2, 0, 1), image, atol=1)
-    cut_labels = augment.cut_window(Image.fromarray(labels), window, recipe)
-    # A pixel just between two of the photo's may be either's; half a pixel's shift moves 2 %.
-    assert (np.asarray(cut_labels) != np.asarray(mask)).mean() < 0.002
-
-
-def test_colours_change_as_the_trainers_do():
-    scene, _ = draw_scene(1, 80)
-    image, factors = F.to_image(scene), [0.85, 1.2, 0.9]
-    for order in ([0, 1, 2], [2, 0, 1]):
-        params = {"fn_idx": torch.tensor([*order, 3]), "hue_factor": None}
-        names = ("brightness_factor", "contrast_factor", "saturation_factor")
-        jitter = v2.ColorJitter(0.2, 0.2, 0.2)
-        expected = jitter.transform(image, params | dict(zip(names, factors, strict=True)))
-        changed = np.asarray(augment.change_colors(scene, order, factors))
-        np.testing.assert_allclose(changed.transpose(2, 0, 1), expected, atol=3)
-
-
-def test_a_pair_stays_a_pair():
-    scene, labels = draw_scene(2, 120)
-    red = Image.fromarray(np.where(labels[..., None] == 1, 255, 0).repeat(3, 2).astype(np.uint8))
-    recipe = Recipe((60, 60), 120, (1.0, 1.0), color=0.0)
-    for seed in range(6):
-        draws = np.random.default_rng(seed)
-        image, mask = augment.augment([red, Image.fromarray(labels)], recipe, draws)
-        circle, ids = np.asarray(image)[..., 0] > 127, np.asarray(mask)
-        assert ids.shape == (60, 60)
-        np.testing.assert_array_equal(circle[ids != 255], (ids == 1)[ids != 255])
 
 
 @pytest.mark.parametrize("config", [None, {}, {"crop": "x"}, {"crop": [8, 8], "scale": [1]}, [1]])
