@@ -80,6 +80,7 @@ SOURCES = {
     "scene_parsing": "MIT Scene Parsing (ADE20K), Zhou et al. 2017; BSD for code, research use.",
     "shapes": "Scenes drawn by this project.",
     "folder": "The trainer's own photos.",
+    "unknown": "A checkpoint that does not tell its sources; what they allow is not known.",
 }
 
 
@@ -93,9 +94,36 @@ It starts from VGG's weights; `--init CHECKPOINT` goes on from others, as this n
 """
 
 
-def is_for_research(sources: Iterable[str]) -> bool:
-    """Whether a source, a key of ``SOURCES``, may be used for research alone."""
-    return any("research" in SOURCES[key] for key in sources)
+def list_sources(config: TrainConfig, init: dict[str, Any]) -> list[str]:
+    """What a network is made of: keys of ``SOURCES``.
+
+    Args:
+        config: Of the run.
+        init: ``training.json`` of the checkpoint that the run starts from, if it starts from one:
+            what bound its weights binds those that are trained on.
+    """
+    if config.init:
+        before = init.get("sources", ["unknown"])
+    else:
+        before = [] if config.backbone_weights == "none" else ["backbone"]
+    own = [config.dataset]
+    if config.dataset == "voc" and config.split.endswith("plus"):
+        own.append("plus")
+    return list(dict.fromkeys([*before, *own]))
+
+
+def is_bound(sources: Iterable[str]) -> bool:
+    """Whether a source, a key of ``SOURCES``, may not be used for everything."""
+    return any(one == "unknown" or "research" in SOURCES[one] for one in sources)
+
+
+def started_from(training: dict[str, Any]) -> str:
+    """What weights a run began with."""
+    if training["init"]:
+        return f"the checkpoint {training['init']}"
+    if training["backbone_weights"] == "none":
+        return "random weights"
+    return f"VGG's weights ({training['backbone_weights']})"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -171,8 +199,8 @@ def build_card(
         pictures: Names of the picture files beside the card.
     """
     data_set, options = metrics["dataset"], training["config"]
-    sources = ["backbone", data_set] + ["plus"] * options["split"].endswith("plus")
-    is_bound, init = is_for_research(sources), training.get("init", "")
+    sources, init = training["sources"], training["init"]
+    bound = is_bound(sources)
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -184,8 +212,8 @@ def build_card(
         for key in TITLES
     ]
     card_data = ModelCardData(
-        license="other" if is_bound else "apache-2.0",
-        license_name="research-only" if is_bound else None,
+        license="other" if bound else "apache-2.0",
+        license_name="research-only" if bound else None,
         library_name="fcn",
         pipeline_tag="image-segmentation",
         tags=["fcn", "semantic-segmentation", config["backbone"]],
@@ -209,9 +237,7 @@ def build_card(
         steps=f"{training['step']:,}",
         minutes=round(training["seconds"] / 60),
         hardware=training["hardware"],
-        started=f"the checkpoint {init}"
-        if init
-        else f"VGG's weights ({training['backbone_weights']})",
+        started=started_from(training),
         seed=options["seed"],
         command=TrainConfig(**{**options, "data": "DIR"}).command(),
         seen=f"{training['data']['images']:,}",
@@ -220,6 +246,6 @@ def build_card(
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),
         budget=(BUDGET.format(options["minutes"]) if options["minutes"] else "")
-        + FRESH * bool(init),
-        licence=RESEARCH if is_bound else FREE,
+        + (FRESH if init else ""),
+        licence=RESEARCH if bound else FREE,
     )

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from . import checkpoint
 from .album import Album, draw_panels, paint
-from .card import build_card, calibration_line
+from .card import build_card, calibration_line, list_sources
 from .config import TrainConfig
 from .datasets import SegmentationDataset
 from .plots import plot_confusion, plot_curves, plot_per_class
@@ -51,8 +51,31 @@ th:first-child, td:first-child {{ text-align: left }}
 """
 
 
+def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
+    """What a run's weights were at first, and all that they are made of.
+
+    Args:
+        config: Of the run.
+        last: The checkpoint that it goes on from if it is resumed: its origin stays.
+    """
+    if last:
+        told = checkpoint.read_json(last, "training.json")
+        return {key: told[key] for key in ("backbone_weights", "init", "sources")}
+    init = Path(config.init).name if config.init else ""
+    before = checkpoint.read_json(checkpoint.resolve(config.init), "training.json") if init else {}
+    return {
+        "backbone_weights": Path(config.backbone_weights).name,
+        "init": init,
+        "sources": list_sources(config, before),
+    }
+
+
 def describe_training(
-    config: TrainConfig, history: dict[str, Any], train_set: SegmentationDataset, processes: int
+    config: TrainConfig,
+    origin: dict[str, Any],
+    history: dict[str, Any],
+    train_set: SegmentationDataset,
+    processes: int,
 ) -> dict[str, Any]:
     """``training.json``: the config, what happened, on which machines, code and data."""
     files = dict.fromkeys(train_set.file(index) for index in range(len(train_set)))  # once each
@@ -62,11 +85,10 @@ def describe_training(
         "hardware": describe_hardware(processes),
         "code": find_revision(),
         "torch": torch.__version__,
-        "backbone_weights": Path(config.backbone_weights).name,
-        "init": Path(config.init).name if config.init else "",
+        **origin,
         "data": {
             "images": len(files),
-            "sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),
+            "names_sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),
         },
     }
 

@@ -82,6 +82,7 @@ class Trainer:
     def begin(self) -> None:
         """Build the network and its optimizer, or read those of the run that goes on."""
         config, last = self.config, self.find_last()
+        self.origin = report.describe_origin(config, last)
         torch.manual_seed(config.seed)
         self.model = saving.load(last) if last else build_model(config, self.train_set)
         self.model.train()
@@ -282,7 +283,7 @@ class Trainer:
         """Write a checkpoint: with its scores as ``best``, with what resuming needs as ``last``."""
         how_far = dataclasses.asdict(self.progress)
         fed = self.train_set, self.accelerator.num_processes
-        training = report.describe_training(self.config, how_far, *fed)
+        training = report.describe_training(self.config, self.origin, how_far, *fed)
 
         def fill(folder: Path) -> None:
             saving.write(folder, model)

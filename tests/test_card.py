@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from fcn.card import build_card
+from fcn.card import build_card, list_sources
 from fcn.config import TrainConfig
 
 CLASSES = ["background", "cat", "dog"]
@@ -44,6 +44,8 @@ TRAINING = {
     "seconds": 5400.0,
     "hardware": "2 threads of x86_64",
     "backbone_weights": "vgg16.safetensors",
+    "init": "",
+    "sources": ["backbone", "voc", "plus"],
     "data": {"images": 4190},
     "config": TrainConfig(
         dataset="voc", split="trainplus", classes=CLASSES, lr=4e-4, minutes=90
@@ -102,10 +104,39 @@ def test_a_card_says_of_another_checkpoint_that_it_was_the_start() -> None:
 
 
 def test_weights_of_drawn_scenes_are_free() -> None:
-    drawn = {**TRAINING, "config": TrainConfig(dataset="shapes").recipe()}
+    drawn = {**TRAINING, "sources": ["shapes"], "backbone_weights": "none"}
     card = build_card(CONFIG, {**METRICS, "dataset": "shapes"}, drawn, [])
     assert card.data.license == "apache-2.0" and card.data.license_name is None
     assert "Code and these weights: Apache-2.0." in card.content
+    assert "from random weights, seed" in card.content and "ImageNet" not in card.content
+
+
+@pytest.mark.parametrize(
+    ("config", "before", "sources"),
+    [
+        ({"dataset": "shapes"}, {}, ["backbone", "shapes"]),
+        ({"dataset": "shapes", "backbone_weights": "none"}, {}, ["shapes"]),
+        ({"dataset": "folder", "split": "trainplus"}, {}, ["backbone", "folder"]),
+        ({"dataset": "voc", "split": "trainplus"}, {}, ["backbone", "voc", "plus"]),
+        ({"init": "x"}, {"sources": ["backbone", "camvid"]}, ["backbone", "camvid", "folder"]),
+        ({"init": "x"}, {}, ["unknown", "folder"]),
+    ],
+)
+def test_sources_are_those_of_the_data_and_of_what_came_before(config, before, sources) -> None:
+    assert list_sources(TrainConfig(**{"dataset": "folder", **config}), before) == sources
+
+
+@pytest.mark.parametrize(
+    ("sources", "bound"),
+    [
+        (["backbone", "folder"], False),
+        (["backbone", "camvid", "folder"], True),
+        (["unknown"], True),
+    ],
+)
+def test_what_bound_the_weights_it_began_with_binds_a_network(sources, bound) -> None:
+    card = build_card(CONFIG, METRICS, {**TRAINING, "sources": sources}, [])
+    assert card.data.license == ("other" if bound else "apache-2.0")
 
 
 def test_a_card_without_fitting_and_int8_is_whole() -> None:
