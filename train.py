@@ -6,6 +6,7 @@
 
 import argparse
 import math
+import os
 import signal
 import sys
 import time
@@ -29,10 +30,14 @@ LOG_EVERY = 10
 
 
 class StopSignal:
-    """Turns the first Ctrl-C or termination into a wish; a second one is obeyed at once."""
+    """Turns the first Ctrl-C or termination into a wish; a later one is obeyed at once.
+
+    One that follows within a second is the same again: a launcher passes on what reached its
+    processes already.
+    """
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.wanted, self.since = False, 0.0
         self.before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
 
     def __enter__(self) -> Self:
@@ -45,10 +50,13 @@ class StopSignal:
             signal.signal(kind, handler)
 
     def note(self, kind: int, frame: FrameType | None) -> None:
-        """Note the wish and give the signals back."""
-        self.wanted = True
-        self.__exit__()
-        tqdm.write("Stopping soon; the run is saved first.", file=sys.stderr)
+        """Note the wish, or do what the signal does without this."""
+        if not self.wanted:
+            self.wanted, self.since = True, time.monotonic()
+            tqdm.write("Stopping soon; the run is to be saved first.", file=sys.stderr)
+        elif time.monotonic() - self.since > 1:
+            self.__exit__()
+            signal.raise_signal(kind)
 
 
 class ProgressBar:
@@ -60,7 +68,7 @@ class ProgressBar:
 
     def __init__(self, config: TrainConfig, trainer: Trainer) -> None:
         self.config, self.progress = config, trainer.progress
-        self.images, self.shown = len(trainer.train_set), 0
+        self.images, self.device, self.shown = len(trainer.train_set), trainer.accelerator.device, 0
         self.first = self.progress.step, self.progress.seconds
         self.bar = tqdm(
             total=100,
@@ -84,7 +92,7 @@ class ProgressBar:
             self.first = self.progress.step, self.progress.seconds
         share = self.progress.share(self.config)
         if self.shown == 3 and share < 1 and not self.bar.disable:
-            told = foresee(self.config, self.progress, seconds / steps, self.images)
+            told = foresee(self.config, self.progress, seconds / steps, self.images, self.device)
             tqdm.write(told, file=sys.stderr)
         self.shown += 1
         text = f"step {self.progress.step}, loss {loss:.3f}, {speed:.1f} images/s"
@@ -131,7 +139,7 @@ def train(config: TrainConfig) -> Path:
             check_finite(loss, progress.step, config)
             now = time.perf_counter()
             progress.seconds += now - clock
-            clock, is_stopped = now, trainer.agree(stop.wanted)
+            is_stopped = trainer.agree(stop.wanted)
             trainer.log(loss)
             bar.show(loss)
             is_done = progress.share(config) == 1
@@ -145,7 +153,9 @@ def train(config: TrainConfig) -> Path:
             if is_done:
                 break
             if is_stopped:
+                trainer.accelerator.wait_for_everyone()  # a launcher ends all when one leaves
                 raise KeyboardInterrupt
+            clock = time.perf_counter()  # looking, scoring and saving are not training
     trainer.finish()
     trainer.accelerator.end_training()
     return config.folder()
@@ -158,7 +168,7 @@ def parse(arguments: list[str] | None) -> TrainConfig:
         epilog="Example: python train.py --dataset shapes --init checkpoints/street --crop 96 96"
         " --minutes 5",
     )
-    help = "JSON file with any of these fields, or a checkpoint's training.json; flags go first"
+    help = "JSON file with any of these fields, or a checkpoint's training.json; flags override it"
     parser.add_argument("--config", type=Path, metavar="FILE", help=help)
     add_flags(parser, TrainConfig)
     flags = vars(parser.parse_args(arguments))
@@ -180,9 +190,11 @@ def explain(error: RuntimeError, config: TrainConfig) -> str:
             f" or --batch-size (now {config.batch_size})."
         )
     if is_lost_peer(error):
+        first = str(error).partition("\n")[0]
         return (
-            "Another process of this run died, and its own message says why. The same command with"
-            f" --resume goes on from the last checkpoint in {config.folder()}, if it has one."
+            f"Another process of this run died, or cannot be reached ({first}). Its own message may"
+            f" say why. The same command with --resume goes on from the last checkpoint in"
+            f" {config.folder()}, if it has one."
         )
     return ""
 
@@ -218,7 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(told, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(explain_stop(config), file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of the processes of a launch
+            print(explain_stop(config), file=sys.stderr)
         return 130
     return 0
 

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fcn.config import TrainConfig
 from fcn.datasets import DATASETS, open_dataset
-from fcn.devices import find_precision
+from fcn.devices import build_accelerator, find_precision
 from fcn.learning import Objective, build_model, build_optimizer
 from fcn.report import describe_hardware
 from fcn.trainer import Trainer
@@ -128,7 +128,8 @@ def main() -> None:
         crop=args.crop,
         batch_size=args.batch_size,
     )
-    report(measure(config, args.repeats), args.json, hardware=describe_hardware(processes=1))
+    hardware = describe_hardware(build_accelerator(config).device, 1)
+    report(measure(config, args.repeats), args.json, hardware=hardware)
 
 
 if __name__ == "__main__":

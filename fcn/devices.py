@@ -1,10 +1,18 @@
 """What a run computes on: the devices and processes that Accelerate finds, and their precision."""
 
+import os
+from datetime import timedelta
+
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from . import tracking
 from .config import TrainConfig
+from .errors import InputError
+
+# What a process waits for the others: they may download, or fit on a slower machine.
+PATIENCE = timedelta(hours=1)
 
 
 def find_precision(wanted: str) -> str:
@@ -30,16 +38,25 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate for this process and its place among the others of one launch, with its tracker.
 
     Raises:
-        InputError: If the tracker's package is missing.
+        InputError: If the tracker's package is missing, or the processes of a launch do not find
+            one another.
     """
     tracking.check_tracker(config.tracker)
-    return Accelerator(
+    accelerator = Accelerator(
         # Without it, CPU processes that torchrun started would not know of one another.
         cpu=not torch.accelerator.is_available(),
         mixed_precision=find_precision(config.precision),
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=config.folder(),
+        kwargs_handlers=[InitProcessGroupKwargs(backend=None, timeout=PATIENCE)],
     )
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched > accelerator.num_processes:
+        raise InputError(
+            f"{launched} processes were started, but on {accelerator.device.type} each would train"
+            " alone: start train.py by python, without a launcher."
+        )
+    return accelerator
 
 
 def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:

@@ -11,11 +11,12 @@ import logging
 import os
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ CONFIG_KEY = "config"  # and their config.json
 LOG = logging.getLogger(__name__)
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """What runs a network.
 
     Attributes:
@@ -46,6 +47,7 @@ class Engine(Protocol):
     config: dict[str, Any]
 
     @property
+    @abstractmethod
     def kernels(self) -> Mapping[str, np.ndarray]:
         """By name, ``KERNELS``: the weights (num_classes, 1, 2s, 2s) of the deconvolutions."""
 
@@ -64,6 +66,7 @@ class Engine(Protocol):
         maps, kernels, shape = self.maps(image), self.kernels, image.shape[:2]
         return {stride: fuse(maps, kernels, stride, shape) for stride in strides}
 
+    @abstractmethod
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, before anything is brought to size or fused.
 
@@ -95,7 +98,9 @@ class TorchEngine(Engine):
         model, device = saving.load(folder), device or _best_device()
         try:
             # Convolutions on a CPU are faster with the channels innermost.
-            return cls(model.to(memory_format=torch.channels_last).to(torch.device(device)))
+            engine = cls(model.to(memory_format=torch.channels_last).to(torch.device(device)))
+            engine.maps(np.zeros((1, 1, 3), np.uint8))  # some GPUs take weights, but run nothing
+            return engine
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"Device {device!r} cannot be used here ({reason}).") from error
@@ -232,7 +237,13 @@ def load_engine(folder: Path, name: str = "auto", device: str | None = None) -> 
         raise InputError(
             f"There is no engine {name!r}; choose from {', '.join(('auto', *ENGINES))}."
         )
-    if device == "cpu" or (device is None and not has_gpu()):
+    if device is None and has_gpu():
+        try:
+            return TorchEngine.load(folder, None)
+        except InputError as error:
+            LOG.warning("%s The CPU is used instead.", error)
+        device = "cpu"
+    if device in (None, "cpu"):
         try:
             return OnnxEngine.load(folder)
         except InputError as error:

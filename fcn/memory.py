@@ -6,6 +6,8 @@ run then begins as if nothing had been tried.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -16,6 +18,8 @@ from .config import TrainConfig
 from .devices import find_layout
 from .errors import InputError
 from .learning import Objective, build_optimizer
+
+TRIAL_SHARE = 0.92  # of a GPU's memory
 
 
 class Split(NamedTuple):
@@ -86,11 +90,10 @@ def choose_split(
     if len(splits) == 1:
         return splits[0]
     for split in splits:
-        fits = torch.tensor(float(does_fit(split, objective, config, accelerator)))
+        with spared_memory(accelerator.device):
+            fits = torch.tensor(float(does_fit(split, objective, config, accelerator)))
         clear_device_cache(garbage_collection=True)
         if accelerator.reduce(fits.to(accelerator.device)) == processes:
-            if accelerator.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(accelerator.device)
             return split
     height, width = config.crop
     raise InputError(
@@ -98,6 +101,18 @@ def choose_split(
         f" computed again: lower --crop, or --width (now {config.width}), or raise"
         f" --frozen-stages (now {config.frozen_stages})."
     )
+
+
+@contextmanager
+def spared_memory(device: torch.device) -> Iterator[None]:
+    """Leave a part of a GPU's memory for what a trial lacks: buffers of many processes."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.set_per_process_memory_fraction(TRIAL_SHARE, device)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0, device)
+    torch.cuda.reset_peak_memory_stats(device)
 
 
 def does_fit(
@@ -140,5 +155,9 @@ def rehearse(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is too small, on any device."""
-    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return is_named or (isinstance(error, Exception) and should_reduce_batch_size(error))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # cuDNN finds no engine where one would need more memory than there is.
+    signs = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
+    is_cuda = isinstance(error, RuntimeError) and any(one in str(error) for one in signs)
+    return is_cuda or (isinstance(error, Exception) and should_reduce_batch_size(error))

@@ -44,7 +44,9 @@ def say_duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def foresee(config: TrainConfig, progress: Progress, pace: float, images: int) -> str:
+def foresee(
+    config: TrainConfig, progress: Progress, pace: float, images: int, device: torch.device
+) -> str:
     """Say what the rest of a run will take.
 
     Args:
@@ -52,6 +54,7 @@ def foresee(config: TrainConfig, progress: Progress, pace: float, images: int) -
         progress: How far it is.
         pace: Seconds that a step takes.
         images: Of the training split.
+        device: What it runs on.
 
     Returns:
         The time left; a GPU's memory; on a CPU what an epoch takes, if there is no time limit.
@@ -64,9 +67,9 @@ def foresee(config: TrainConfig, progress: Progress, pace: float, images: int) -
         f"About {say_duration(steps * pace)} left for {steps:,} steps, which are {epochs:.1f}"
         f" epochs of {images:,} images; validation is not counted"
     )
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         return f"{text}; peak memory {torch.cuda.max_memory_reserved() / 1e9:.1f} GB."
-    if config.minutes:
+    if config.minutes or device.type != "cpu":
         return text + "."
     epoch = say_duration(images / config.batch_size * pace)
     return (

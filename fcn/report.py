@@ -74,15 +74,15 @@ def describe_training(
     config: TrainConfig,
     origin: dict[str, Any],
     history: dict[str, Any],
+    hardware: str,
     train_set: SegmentationDataset,
-    processes: int,
 ) -> dict[str, Any]:
     """``training.json``: the config, what happened, on which machines, code and data."""
     files = dict.fromkeys(train_set.file(index) for index in range(len(train_set)))  # once each
     return {
         "config": config.recipe(),
         **history,
-        "hardware": describe_hardware(processes),
+        "hardware": hardware,
         "code": find_revision(),
         "torch": torch.__version__,
         **origin,
@@ -93,11 +93,12 @@ def describe_training(
     }
 
 
-def describe_hardware(processes: int) -> str:
+def describe_hardware(device: torch.device, processes: int) -> str:
     """The accelerators, one for each process, or the processor's threads."""
-    if torch.cuda.is_available():
-        return f"{processes} x {torch.cuda.get_device_name()}"
-    return f"{processes * torch.get_num_threads()} threads of {platform.machine()}"
+    if device.type == "cpu":
+        return f"{processes * torch.get_num_threads()} threads of {platform.machine()}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{processes} x {name}"
 
 
 def find_revision() -> str:

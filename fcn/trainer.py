@@ -29,6 +29,7 @@ from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_str
 from .export import add_int8
 from .feeding import build_samples, draw_passes, open_splits
 from .fitting import describe_fitted, find_doubt, fit, supervised_strides
+from .head import Upscore
 from .learning import Objective, build_model, build_optimizer, weigh_classes
 from .memory import choose_split, list_splits
 from .metrics import ConfusionMatrix
@@ -92,6 +93,13 @@ class Trainer:
         elif not config.init:
             self.calibrate()
         self.model.to(memory_format=self.layout)
+        for layer in self.model.head.modules():
+            if isinstance(layer, Upscore):  # a channel each, of whose strides DDP would complain
+                layer.weight.data = layer.weight.data.clone(memory_format=torch.contiguous_format)
+        for parameter, moments in self.optimizer.state.items():
+            # They were saved as they lay on the machine of then, and AdamW's kernels do not ask.
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
 
     def find_last(self) -> Path | None:
         """The run's last checkpoint if it is resumed; a run that is there is never overwritten."""
@@ -156,13 +164,13 @@ class Trainer:
         decay = min(1.0, (progress.step + 1) / max(config.warmup, 1)) * (1 - share) ** config.power
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * decay
-        device = accelerator.device
-        targets = [labels.to(device, non_blocking=True) for _, labels in passes]
+        device, pinned = accelerator.device, accelerator.device.type == "cuda"
+        targets = [labels.to(device, non_blocking=pinned) for _, labels in passes]
         labelled = torch.stack([self.objective.labelled(labels) for labels in targets]).sum()
         labelled = accelerator.reduce(labelled).clamp_min(torch.finfo(torch.float32).tiny)
         total = torch.zeros((), device=device)
         for index, ((images, _), labels) in enumerate(zip(passes, targets, strict=True)):
-            images = images.to(device, non_blocking=True, memory_format=self.layout)
+            images = images.to(device, non_blocking=pinned, memory_format=self.layout)
             # Processes exchange gradients once, in the last pass.
             last = index == len(passes) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.parallel):
@@ -282,8 +290,9 @@ class Trainer:
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with its scores as ``best``, with what resuming needs as ``last``."""
         how_far = dataclasses.asdict(self.progress)
-        fed = self.train_set, self.accelerator.num_processes
-        training = report.describe_training(self.config, self.origin, how_far, *fed)
+        hardware = report.describe_hardware(self.accelerator.device, self.accelerator.num_processes)
+        told = self.origin, how_far, hardware, self.train_set
+        training = report.describe_training(self.config, *told)
 
         def fill(folder: Path) -> None:
             saving.write(folder, model)

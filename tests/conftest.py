@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # or every test would wait for Gradio's import
     from playwright.sync_api import Browser
     from visiting import Served, Visitor
 
+# The same numbers on every machine; CUDA_VISIBLE_DEVICES=0 asks for those of a GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
 ROOT = Path(__file__).parent.parent
 CLASSES = list(SHAPES)
 

@@ -109,5 +109,7 @@ def test_a_tracker_that_does_not_start_is_one_sentence(
 def test_a_bug_is_not_taken_for_a_lost_process() -> None:
     closed = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error"
     assert is_lost_peer(RuntimeError(closed))
-    assert is_lost_peer(torch.distributed.DistBackendError("NCCL communicator was aborted"))
+    lost = torch.distributed.DistBackendError("Duplicate GPU detected\nMore.")
+    assert is_lost_peer(lost)
+    assert "(Duplicate GPU detected)" in train.explain(lost, TrainConfig())
     assert not is_lost_peer(RuntimeError("expected scalar type Float"))

@@ -93,6 +93,17 @@ def test_a_gpu_takes_torch(exported: Path, monkeypatch: pytest.MonkeyPatch):
     assert isinstance(load_engine(exported), TorchEngine)
 
 
+def test_a_gpu_that_runs_nothing_is_left(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(engines, "has_gpu", lambda: True)
+    monkeypatch.setattr(engines, "_best_device", lambda: "meta")  # takes weights, gives no numbers
+    assert load_engine(exported).name == "onnx"
+    assert "The CPU is used instead" in caplog.text
+    with pytest.raises(InputError, match="'meta' cannot be used here"):
+        load_engine(exported, "torch")
+
+
 def test_without_a_sign_of_a_gpu_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Path, "exists", lambda path: False)
     monkeypatch.setattr(sys, "platform", "linux")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from fcn.config import TrainConfig
 from fcn.progress import Progress, foresee
@@ -20,7 +21,7 @@ from fcn.progress import Progress, foresee
 )
 def test_a_run_says_what_it_will_take(changes: dict[str, Any], pace: float, words: str) -> None:
     config = TrainConfig(**{"steps": 20000, **changes})
-    text = foresee(config, Progress(step=20, seconds=10), pace, 20210)
+    text = foresee(config, Progress(step=20, seconds=10), pace, 20210, torch.device("cpu"))
     assert words in text
     assert ("--minutes" in text) == (not config.minutes)
     assert "validation is not counted" in text

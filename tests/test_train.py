@@ -139,10 +139,23 @@ def test_an_interrupted_run_is_saved_first(tmp_path: Path, kind: signal.Signals)
     process = start(run, "--steps", "100000", "--save-minutes", "0.0001")
     wait_for((run / "last").exists, process)
     process.send_signal(kind)
+    time.sleep(0.2)
+    if process.poll() is None:
+        process.send_signal(kind)  # as a launcher passes on what all have got already
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert f"--resume goes on from the last checkpoint in {run}" in errors
     assert "Traceback" not in errors
+
+
+def test_a_second_signal_is_obeyed_at_once() -> None:
+    with train.StopSignal() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # the same again
+        assert stop.wanted
+        stop.since -= 2
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_run_that_is_stopped_while_it_begins_has_nothing_to_resume(
