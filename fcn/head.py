@@ -15,10 +15,16 @@ from .vgg import Features
 STRIDES = (32, 16, 8)
 
 
-# The finest stride that a layer is of use to, and all coarser ones do without.
-REACHES = {
-    **{"score_fr": 32, "upscore32": 32, "upscore2": 16, "score_pool4": 16, "upscore16": 16},
-    **{"upscore_pool4": 8, "score_pool3": 8, "upscore8": 8},
+# The coarsest stride that needs a layer.
+NEEDED_AT = {
+    "score_fr": 32,
+    "upscore32": 32,
+    "upscore2": 16,
+    "score_pool4": 16,
+    "upscore16": 16,
+    "upscore_pool4": 8,
+    "score_pool3": 8,
+    "upscore8": 8,
 }
 
 
@@ -55,30 +61,18 @@ class Upscore(nn.Module):
         Raises:
             ValueError: If ``like`` is larger than the upsampled scores.
         """
-        up = self.deconvolve(scores)
+        up = deconvolve(scores, self.weight)
         if up.shape[2] < like.shape[2] or up.shape[3] < like.shape[3]:
             raise ValueError(f"{tuple(up.shape[2:])} scores cannot cover {tuple(like.shape[2:])}")
         return up[:, :, : like.shape[2], : like.shape[3]]
 
-    def deconvolve(self, scores: Tensor) -> Tensor:
-        """Upsample (N, C, h, w) to (N, C, factor h, factor w)."""
-        if scores.device.type == "cpu":
-            return multiply_blocks(scores, self.weight)
-        return F.conv_transpose2d(
-            scores,
-            self.weight,
-            stride=self.factor,
-            padding=self.factor // 2,
-            groups=scores.shape[1],
-        )
 
-
-def multiply_blocks(scores: Tensor, weight: Tensor) -> Tensor:
-    """The grouped deconvolution of kernel 2s, stride s and padding s/2, as matrix products.
+def deconvolve(scores: Tensor, weight: Tensor) -> Tensor:
+    """``F.conv_transpose2d`` of stride s and padding s/2, each channel by itself, but fast.
 
     Each block of s x s pixels is reached by two by two scores alone, so it is those four times
-    four parts of the kernel. PyTorch's own deconvolution of many pixels by few channels is slow on
-    a CPU, most of all in bfloat16. In float32 whatever autocast says: the products are small, and
+    four parts of the kernel: a matrix product. PyTorch's own grouped deconvolution is slow, on a
+    CPU most of all in bfloat16. In float32 whatever autocast says: the products are small, and
     scores are worth their digits.
 
     Args:
@@ -130,7 +124,7 @@ class SkipFusion(nn.Module):
         self.upscore16 = Upscore(num_classes, 16)
         self.upscore8 = Upscore(num_classes, 8)
         # Pooled features of Caffe's weights are in the hundreds; those of others have other sizes.
-        # Each tap is brought to a common size first; Long et al. use 0.0001 and 0.01 for Caffe's.
+        # So each tap is scaled first, see ``calibrate``. Long et al. have 0.0001 and 0.01 for it.
         self.register_buffer("pool3_scale", torch.ones(()))
         self.register_buffer("pool4_scale", torch.ones(()))
 

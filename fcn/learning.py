@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from . import saving, vgg
 from .config import TrainConfig
 from .datasets import SegmentationDataset, spread
-from .head import REACHES, STRIDES
+from .head import NEEDED_AT, STRIDES
 from .metrics import IGNORE_INDEX
 from .model import FCN
 
@@ -142,9 +142,9 @@ def build_optimizer(model: FCN, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW with a rate for VGG's layers and one for new layers; what is frozen is left out."""
     model.backbone.freeze(config.frozen_stages)
     for name, module in model.head.named_children():
-        is_reached = REACHES[name] >= config.stride
+        is_needed = NEEDED_AT[name] >= config.stride
         is_score = name.startswith("score")
-        module.requires_grad_(is_reached and (is_score or config.learn_deconvolution))
+        module.requires_grad_(is_needed and (is_score or config.learn_deconvolution))
     pretrained = {id(p) for stage in model.backbone.stages for p in stage.parameters()}
     if config.head == "paper":
         pretrained |= {id(p) for p in model.backbone.classifier.parameters()}

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn.head import REACHES, STRIDES, SkipFusion, Upscore, bilinear_kernel, multiply_blocks
+from fcn.head import NEEDED_AT, STRIDES, SkipFusion, Upscore, bilinear_kernel, deconvolve
 from fcn.vgg import Features
 
 CHANNELS, CLASSES = (3, 4, 5), 2
@@ -33,7 +33,7 @@ def test_bilinear_kernel_golden() -> None:
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])
 def test_a_fresh_deconvolution_interpolates_bilinearly(factor: int) -> None:
     scores = torch.randn(1, 3, 5, 4)
-    up = Upscore(3, factor).deconvolve(scores)
+    up = deconvolve(scores, Upscore(3, factor).weight)
     expected = F.interpolate(scores, scale_factor=factor, mode="bilinear", align_corners=False)
     inner = slice(factor, -factor)  # at the border a deconvolution sees zeros beyond the map
     torch.testing.assert_close(up[..., inner, inner], expected[..., inner, inner])
@@ -49,7 +49,7 @@ def test_blocks_are_the_transposed_convolution(factor: int, dtype: torch.dtype) 
         scores.float(), weight, stride=factor, padding=factor // 2, groups=3
     )
     with torch.autocast("cpu", torch.bfloat16):
-        blocks = multiply_blocks(scores, weight)
+        blocks = deconvolve(scores, weight)
     torch.testing.assert_close(blocks, expected)
     found, wanted = (
         torch.autograd.grad((one * weigh).sum(), (scores, weight)) for one in (blocks, expected)
@@ -108,7 +108,7 @@ def test_reaches_says_which_layers_a_stride_trains(stride: int) -> None:
     supervised = tuple(one for one in STRIDES if one >= stride)
     sum(head(features, torch.empty(2, 3, 64, 64), supervised).values()).square().sum().backward()
     used = {name for name, child in head.named_children() if child.weight.grad is not None}
-    assert used == {name for name, finest in REACHES.items() if finest >= stride}
+    assert used == {name for name, finest in NEEDED_AT.items() if finest >= stride}
 
 
 def test_calibration_brings_the_finer_taps_to_size() -> None:

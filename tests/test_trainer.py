@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from conftest import CLASSES, build_tiny
 from layouts import write_pair
 
-from fcn import checkpoint, report, saving
+from fcn import checkpoint, report, saving, trainer
 from fcn.config import TrainConfig
 from fcn.errors import InputError
 from fcn.examples import find_examples
-from fcn.head import REACHES, STRIDES
+from fcn.head import NEEDED_AT, STRIDES
 from fcn.learning import Objective, build_optimizer
 from fcn.metrics import IGNORE_INDEX
 from fcn.trainer import Trainer
@@ -108,6 +108,26 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path: Path) -> None:
     assert_same_weights(through, resumed, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("before", [torch.channels_last, torch.contiguous_format])
+def test_a_run_is_resumed_where_memory_is_laid_out_otherwise(
+    before: torch.memory_format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_in(tmp_path)
+    monkeypatch.setattr(trainer, "find_layout", lambda device: before)
+    through = Trainer(config)
+    take(through, 2)
+    through.save()
+    take(through, 2)
+    after = {torch.channels_last: torch.contiguous_format}.get(before, torch.channels_last)
+    monkeypatch.setattr(trainer, "find_layout", lambda device: after)
+    resumed = Trainer(dataclasses.replace(config, resume=True))
+    for group in resumed.optimizer.param_groups:
+        for one in group["params"]:
+            assert resumed.optimizer.state[one]["exp_avg"].stride() == one.stride()
+    take(resumed, 2)
+    assert_same_weights(through, resumed, atol=1e-5, rtol=0)
+
+
 def test_a_resumed_run_takes_new_rates_but_no_new_layers(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     Trainer(config).save()
@@ -170,7 +190,7 @@ def test_a_stride_trains_what_it_reaches(stride: int) -> None:
     model = build_tiny(CLASSES)
     build_optimizer(model, TrainConfig(stride=stride, frozen_stages=2))
     trained = {name for name, child in model.head.named_children() if child.weight.requires_grad}
-    assert trained == {name for name, finest in REACHES.items() if finest >= stride}
+    assert trained == {name for name, finest in NEEDED_AT.items() if finest >= stride}
 
 
 def test_rates_of_old_and_new_layers_differ() -> None:
