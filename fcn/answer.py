@@ -65,7 +65,7 @@ def found_line(segmentation: Segmentation) -> str:
     if traces := named(segmentation, least=0):
         return f"Found no more than a trace of {listed(traces, 5)}."
     known = [name for name in segmentation.classes if name != BACKGROUND]
-    return f"Found nothing: this network knows {listed(known, 6)}. Try one of the examples."
+    return f"Found nothing: this network knows {listed(known, 6)}."
 
 
 def named(segmentation: Segmentation, least: float = LEAST_SHARE) -> list[str]:

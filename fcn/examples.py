@@ -1,7 +1,7 @@
 """Example photos: those that the installed packages bring along, as buttons with thumbnails.
 
-The convention: a photo is on this list only if it lies in a package that ``requirements.txt``
-names anyway, and one that is not there is left out.
+The convention: a photo is on this list only if it lies in a package that
+``requirements-demo.txt`` names, and one that is not there is left out.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,6 @@ EXAMPLES = (
     Example("Tower", "gradio", "media_assets/images/tower.jpg", ("sky", "building", "tree")),
     Example("Portrait", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", ("person", "flag")),
     Example("Lion", "gradio", "media_assets/images/lion.jpg", ("cat", "animal", "rock")),
-    Example("Cheetah", "gradio", "media_assets/images/cheetah1.jpg", ("cat", "animal")),
 )
 
 SCRIPT = """
@@ -51,7 +50,7 @@ for (const [index, { title, thumbnail }] of props.value.entries()) {
 """
 CSS = """
 p { margin: 0 0 6px; color: var(--body-text-color-subdued); font-size: 0.875rem }
-div { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px }
+div { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px }
 button { padding: 0; border-radius: 8px; overflow: hidden; cursor: pointer }
 button:hover img { opacity: 0.8 }
 button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 2px }

@@ -6,7 +6,6 @@ The convention: a Space is made anew from this repository each time and differs 
 the weights that run there. What is served is the variable ``FCN_MODEL``.
 """
 
-import re
 import shutil
 from collections.abc import Iterator
 from modulefinder import ModuleFinder
@@ -28,8 +27,6 @@ from .lesson import MODULES
 ROOT = Path(__file__).resolve().parents[1]
 FREE = "cpu-basic"
 VARIABLE = "FCN_MODEL"
-# What the page needs where int8 weights run on a CPU: requirements.txt's lines of these names.
-LEAN = ("gradio", "huggingface-hub", "numpy", "onnxruntime", "pillow", "tqdm")
 TEXT = """\
 # {title}
 
@@ -179,11 +176,15 @@ def copy(source: Path, target: Path) -> None:
 
 
 def write_requirements(file: Path, is_lean: bool) -> None:
-    """Write this repository's requirements; if ``is_lean``, those of int8 weights on a CPU."""
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    packages = {re.split(r"[^\w-]", line)[0]: line for line in lines if line[:1].isalpha()}
-    kept = [packages[name] for name in (LEAN if is_lean else packages)]
-    file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    """Write this repository's requirements; if ``is_lean``, those of int8 weights on a CPU.
+
+    As one file: a Space installs from it before the others are there.
+    """
+    text = (ROOT / "requirements-demo.txt").read_text(encoding="utf-8")
+    if not is_lean:
+        whole = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+        text = whole.replace("-r requirements-demo.txt\n", text)
+    file.write_text(text, encoding="utf-8")
 
 
 def write_readme(file: Path, model: Listing | None, is_lean: bool, hardware: str) -> None:

@@ -55,7 +55,7 @@ def test_weights_without_a_score(segmenter, monkeypatch, metrics):
         ([0, 1, 1, 2], "Found cat and dog in 0.2 s."),
         ([0] * 99 + [1], "Found cat in 0.2 s."),
         ([0] * 100 + [1], "Found no more than a trace of cat."),
-        ([0], "Found nothing: this network knows cat and dog. Try one of the examples."),
+        ([0], "Found nothing: this network knows cat and dog."),
     ],
 )
 def test_found_line(labels, line):

@@ -41,7 +41,7 @@ def gate(monkeypatch):
 
 def test_example_and_clearing(visit):
     visitor = visit()
-    visitor.page.get_by_role("button", name="Example: Cheetah").click()
+    visitor.page.get_by_role("button", name="Example: Lion").click()
     expect(visitor.canvas).to_have_js_property("width", 256)
     visitor.expect_state("done")
     assert sum("/queue/join" in url for url in visitor.requests) == 1
