@@ -62,6 +62,8 @@ def count_weights(subject: Subject) -> list[list[str]]:
     for title, start in groups.items():
         number = sum(one for name, one in weights.items() if name.startswith(start))
         rows.append([title, f"{number:,}"])
+    kernels = sum(one.size for one in subject.segmenter.kernels.values())
+    rows.append(["deconvolutions", f"{kernels:,}"])
     return rows
 
 

@@ -50,14 +50,14 @@ class AveragedEngine(Engine):
         for scale in self.scales:
             size = max(1, round(scale * width)), max(1, round(scale * height))
             small = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-            for step in (1, -1)[: 1 + self.flip]:
+            for step in (1, -1) if self.flip else (1,):
                 turned = np.ascontiguousarray(small[:, ::step])
                 for stride, scores in self.engine.scores(turned, strides).items():
                     back = np.ascontiguousarray(np.asarray(scores)[..., ::step])
                     maps = (Image.fromarray(one) for one in back)
                     whole = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
                     totals[stride] += softmax(np.stack([np.asarray(one) for one in whole]), 0)
-        count = len(self.scales) * (1 + self.flip)
+        count = len(self.scales) * (2 if self.flip else 1)
         return {stride: np.log(total / count + 1e-12) for stride, total in totals.items()}
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -169,7 +169,7 @@ def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
             default = []
         shown = " ".join(map(str, default)) if isinstance(default, tuple | list) else default
         keywords: dict[str, Any] = {
-            "help": field.metadata["help"] + f" (default: {'none' if shown == '' else shown})",
+            "help": field.metadata["help"] + ("" if shown == "" else f" (default: {shown})"),
             "default": argparse.SUPPRESS,
         }
         if kind is bool:

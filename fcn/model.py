@@ -81,8 +81,12 @@ class FCN(
         self.inference_size, self.temperature = inference_size, temperature
         self.absent_below, self.doubt_below = absent_below, doubt_below
         self._architecture: dict[str, Any] = {
-            **{"backbone": backbone, "head": head, "width": width, "dropout": dropout},
-            **{"mean": [float(value) for value in mean], "std": [float(value) for value in std]},
+            "backbone": backbone,
+            "head": head,
+            "width": width,
+            "dropout": dropout,
+            "mean": [float(value) for value in mean],
+            "std": [float(value) for value in std],
         }
         # Not in the state dict: config.json has them, and two sources could disagree.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)

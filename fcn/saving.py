@@ -87,7 +87,8 @@ def transfer(source: FCN, target: FCN) -> list[str]:
     for name, parameter in target.state_dict().items():
         value = given.get(name)
         per_class = name.startswith("head.") and parameter.ndim > 0
-        if value is None or value.shape[per_class:] != parameter.shape[per_class:]:
+        first = 1 if per_class else 0  # dimension that has to be equal
+        if value is None or value.shape[first:] != parameter.shape[first:]:
             left.append(name)
         elif per_class:
             for new, old in rows:

@@ -178,14 +178,14 @@ class Segmenter:
         background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
         return find_present(scores, self.temperature, self.absent_below, background)
 
-    def shrink(self, photo: Image.Image) -> Image.Image:
+    def resize(self, photo: Image.Image) -> Image.Image:
         """A photo at the size that the network sees it at; a small one grows."""
         size = network_size(photo.size, self.inference_size)
         return photo.resize(size, Image.Resampling.BILINEAR)
 
     def maps(self, photo: Image.Image) -> dict[str, np.ndarray]:
         """Score a photo at strides 32, 16 and 8, before anything is fused: see ``Engine.maps``."""
-        image = np.array(self.shrink(photo))
+        image = np.array(self.resize(photo))
         with TURN:
             return self._engine.maps(image)
 
@@ -205,7 +205,7 @@ class Segmenter:
         for stride in strides:
             if stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
-        image = np.array(self.shrink(photo))
+        image = np.array(self.resize(photo))
         with TURN:
             return self._engine.scores(image, strides)
 

@@ -43,7 +43,7 @@ def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Paint soft clouds of two muted colours, (H, W, 3) in [0, 1]."""
     clouds = Image.fromarray(rng.random((5, 6), dtype=np.float32))
     mix = np.asarray(clouds.resize((width, height), Image.Resampling.BICUBIC))[..., None]
-    one, other = (_rgb(rng.random(), rng.uniform(0, 0.2), rng.uniform(0.5, 0.95)) for _ in "12")
+    one, other = (_rgb(rng.random(), rng.uniform(0, 0.2), rng.uniform(0.5, 0.95)) for _ in range(2))
     return mix * one + (1 - mix) * other
 
 

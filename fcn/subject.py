@@ -51,7 +51,7 @@ class Subject:
 
     def __init__(self, segmenter: Segmenter, photo: Image.Image) -> None:
         self.segmenter, self.photo = segmenter, photo
-        self.seen = segmenter.shrink(photo)
+        self.seen = segmenter.resize(photo)
         self.maps = segmenter.maps(photo)
         self.found: dict[int, Segmentation] = segmenter.at_strides(photo, STRIDES)
 

@@ -1,4 +1,4 @@
-"""VGG16 and VGG19 as fully convolutional networks: the trunk of the paper's Figure 3.
+"""VGG16 and VGG19 as fully convolutional networks: the left of the paper's Figure 3.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks" (2014). The stages are data, layer names
 are the paper's (``conv3_2``), and fc6 and fc7 are convolutions (Long et al. 2015, section 3.1).

@@ -71,7 +71,7 @@ def test_shapes_and_weights_are_those_of_the_network(segmenter, photo, tiny_chec
         layer.register_forward_hook(
             lambda _, given, made, name=name: shapes.update({name: tuple(made.shape[1:])})
         )
-    seen = F.to_image(segmenter.shrink(photo)).float()[None] / 255
+    seen = F.to_image(segmenter.resize(photo)).float()[None] / 255
     model(seen)
     _, first, *rows = parts["Building VGG"].table
     assert first[2] == f"{seen.shape[3]} x {seen.shape[2]}"
