@@ -110,9 +110,11 @@ def spared_memory(device: torch.device) -> Iterator[None]:
         yield
         return
     torch.cuda.set_per_process_memory_fraction(TRIAL_SHARE, device)
-    yield
-    torch.cuda.set_per_process_memory_fraction(1.0, device)
-    torch.cuda.reset_peak_memory_stats(device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def does_fit(

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from accelerate.tracking import GeneralTracker, on_main_process, register_tracker_class
 
 import train
-from fcn import tracking
+from fcn import devices, tracking
 from fcn.config import TrainConfig
 from fcn.devices import build_accelerator, find_layout, find_precision, is_lost_peer, start_tracker
 from fcn.errors import InputError
@@ -104,6 +105,16 @@ def test_a_tracker_that_does_not_start_is_one_sentence(
     accelerator = build_accelerator(config)
     with pytest.raises(InputError, match=r"does not start \(No API key configured.\); .* out$"):
         start_tracker(accelerator, config)
+
+
+def test_processes_that_would_train_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Mac's GPU, which is in no group, is not to be had here.
+    alone = SimpleNamespace(num_processes=1, device=torch.device("mps"))
+    monkeypatch.setattr(devices, "Accelerator", lambda **options: alone)
+    assert build_accelerator(TrainConfig()) is alone
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="2 processes were started, but on mps each"):
+        build_accelerator(TrainConfig())
 
 
 def test_a_bug_is_not_taken_for_a_lost_process() -> None:
