@@ -14,7 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise SystemExit("Training needs PyTorch: pip install -r requirements.txt") from error
 from accelerate import PartialState
 from tqdm import tqdm
 

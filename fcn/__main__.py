@@ -13,6 +13,7 @@ from importlib import import_module
 from .errors import InputError, describe
 
 COMMANDS = ("segment", "evaluate", "score", "fit", "check", "export", "push", "pull", "space")
+NEEDS = "needs the package {}: pip install -r requirements.txt"  # the demo's are fewer
 OVERVIEW = """\
 examples:
   python -m fcn segment street.jpg --output out
@@ -29,7 +30,11 @@ examples:
 
 
 def build_parser(asked: str = "") -> argparse.ArgumentParser:
-    """The whole command line; if a command is asked for, only that one is imported."""
+    """The whole command line; if a command is asked for, only that one is imported.
+
+    Raises:
+        ModuleNotFoundError: If that one needs a package that only training brings along.
+    """
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="python -m fcn",
@@ -39,7 +44,13 @@ def build_parser(asked: str = "") -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in [asked] if asked in COMMANDS else COMMANDS:
-        command = import_module(f".commands.{name}", __package__)
+        try:
+            command = import_module(f".commands.{name}", __package__)
+        except ModuleNotFoundError as error:
+            if name == asked:
+                raise
+            commands.add_parser(name, help=NEEDS.format(error.name))
+            continue
         text, examples = command.TEXT, command.EXAMPLES
         sub = commands.add_parser(
             name, help=command.HELP, description=text, epilog=examples, formatter_class=layout
@@ -52,13 +63,15 @@ def build_parser(asked: str = "") -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    args = build_parser(next(iter(arguments), "")).parse_args(arguments)
     # Pillow warns about what open_photo either copes with or refuses in a sentence.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
+        args = build_parser(next(iter(arguments), "")).parse_args(arguments)
         return args.run(args)
     except InputError as error:
         print(f"fcn: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        print(f"fcn: {NEEDS.format(error.name)}", file=sys.stderr)
     except OSError as error:
         print(f"fcn: {describe(error)}", file=sys.stderr)
     except KeyboardInterrupt:

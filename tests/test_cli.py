@@ -8,13 +8,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_tiny
+from conftest import ROOT, build_tiny
 from PIL import Image
 
 from fcn import checkpoint, saving
 from fcn.__main__ import COMMANDS, main
 from fcn.datasets import open_dataset
 from fcn.segmentation import choose_stems
+
+
+def run_lean(*command: str) -> subprocess.CompletedProcess[str]:
+    """A command where only the demo's packages are installed."""
+    code = """
+import runpy, sys
+sys.modules.update(dict.fromkeys(("accelerate", "onnx", "safetensors", "torch", "torchvision")))
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+    command = (sys.executable, "-c", code, *command)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_what_needs_training_packages_says_so() -> None:
+    fit = run_lean("fcn", "fit", "checkpoints/street", "--data", "x")
+    assert fit.returncode == 1
+    assert fit.stderr == "fcn: needs the package onnx: pip install -r requirements.txt\n"
+    overview = run_lean("fcn", "--help")
+    assert overview.returncode == 0
+    assert "fit needs the package" in " ".join(overview.stdout.split())
+    export = run_lean("fcn", "export", "checkpoints/street", "--dataset", "shapes")
+    assert export.returncode == 1 and export.stderr.startswith("fcn: needs the package")
+    assert run_lean("fcn", "segment", "--help").returncode == 0
+    training = run_lean("train")
+    assert training.returncode == 1
+    assert training.stderr == "Training needs PyTorch: pip install -r requirements.txt\n"
 
 
 @pytest.fixture
