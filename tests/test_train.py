@@ -81,9 +81,10 @@ def test_shapes_are_learnt_and_then_served(
 def test_the_time_left_is_told_once_and_without_the_slow_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    progress, main = Progress(), SimpleNamespace(is_main_process=True)
-    run = SimpleNamespace(progress=progress, train_set=range(200), accelerator=main)
+    accelerator = SimpleNamespace(is_main_process=True, device=torch.device("cpu"))
+    progress = Progress()
     # All that the bar asks of a trainer are these three.
+    run = SimpleNamespace(progress=progress, train_set=range(200), accelerator=accelerator)
     with train.ProgressBar(TrainConfig(steps=110, batch_size=8), run) as bar:  # type: ignore[arg-type]
         for progress.step in range(10, 111, 10):
             progress.seconds = 100 + progress.step
