@@ -80,7 +80,7 @@ SOURCES = {
     "scene_parsing": "MIT Scene Parsing (ADE20K), Zhou et al. 2017; BSD for code, research use.",
     "shapes": "Scenes drawn by this project.",
     "folder": "The trainer's own photos.",
-    "unknown": "A checkpoint that does not tell its sources; what they allow is not known.",
+    "unknown": "A checkpoint that does not tell its own sources: research use, to be safe.",
 }
 
 
@@ -103,7 +103,7 @@ def list_sources(config: TrainConfig, init: dict[str, Any]) -> list[str]:
             what bound its weights binds those that are trained on.
     """
     if config.init:
-        before = init.get("sources", ["unknown"])
+        before = told_sources(init)
     else:
         before = [] if config.backbone_weights == "none" else ["backbone"]
     own = [config.dataset]
@@ -112,14 +112,20 @@ def list_sources(config: TrainConfig, init: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*before, *own]))
 
 
-def is_bound(sources: Iterable[str]) -> bool:
-    """Whether a source, a key of ``SOURCES``, may not be used for everything."""
-    return any(one == "unknown" or "research" in SOURCES[one] for one in sources)
+def told_sources(training: dict[str, Any]) -> list[str]:
+    """The sources that ``training.json`` tells; one of an older version tells none."""
+    sources: list[str] = training.get("sources", ["unknown"])
+    return sources
+
+
+def is_for_research(sources: Iterable[str]) -> bool:
+    """Whether a source, a key of ``SOURCES``, may be used for research alone."""
+    return any("research" in SOURCES[key] for key in sources)
 
 
 def started_from(training: dict[str, Any]) -> str:
     """What weights a run began with."""
-    if training["init"]:
+    if training.get("init"):
         return f"the checkpoint {training['init']}"
     if training["backbone_weights"] == "none":
         return "random weights"
@@ -199,8 +205,8 @@ def build_card(
         pictures: Names of the picture files beside the card.
     """
     data_set, options = metrics["dataset"], training["config"]
-    sources, init = training["sources"], training["init"]
-    bound = is_bound(sources)
+    sources = told_sources(training)
+    is_bound = is_for_research(sources)
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -212,8 +218,8 @@ def build_card(
         for key in TITLES
     ]
     card_data = ModelCardData(
-        license="other" if bound else "apache-2.0",
-        license_name="research-only" if bound else None,
+        license="other" if is_bound else "apache-2.0",
+        license_name="research-only" if is_bound else None,
         library_name="fcn",
         pipeline_tag="image-segmentation",
         tags=["fcn", "semantic-segmentation", config["backbone"]],
@@ -246,6 +252,6 @@ def build_card(
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),
         budget=(BUDGET.format(options["minutes"]) if options["minutes"] else "")
-        + (FRESH if init else ""),
-        licence=RESEARCH if bound else FREE,
+        + (FRESH if training.get("init") else ""),
+        licence=RESEARCH if is_bound else FREE,
     )

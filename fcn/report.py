@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from . import checkpoint
 from .album import Album, draw_panels, paint
-from .card import build_card, calibration_line, list_sources
+from .card import build_card, calibration_line, list_sources, told_sources
 from .config import TrainConfig
 from .datasets import SegmentationDataset
 from .plots import plot_confusion, plot_curves, plot_per_class
@@ -60,7 +60,8 @@ def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
     """
     if last:
         told = checkpoint.read_json(last, "training.json")
-        return {key: told[key] for key in ("backbone_weights", "init", "sources")}
+        kept = {key: told.get(key, "") for key in ("backbone_weights", "init")}
+        return {**kept, "sources": told_sources(told)}
     init = Path(config.init).name if config.init else ""
     before = checkpoint.read_json(checkpoint.resolve(config.init), "training.json") if init else {}
     return {

@@ -92,6 +92,10 @@ class Trainer:
             self.restore(saving.load_state(last))
         elif not config.init:
             self.calibrate()
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Give the weights, and what AdamW keeps of them, the device's memory layout."""
         self.model.to(memory_format=self.layout)
         for layer in self.model.head.modules():
             if isinstance(layer, Upscore):  # a channel each, of whose strides DDP would complain

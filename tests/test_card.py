@@ -1,5 +1,6 @@
 """The model card: every number and source that it must tell, and a header that the Hub reads."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from huggingface_hub import ModelCard
 
 from fcn.card import build_card, list_sources
 from fcn.config import TrainConfig
+from fcn.report import describe_origin
 
 CLASSES = ["background", "cat", "dog"]
 CONFIG = {
@@ -137,6 +139,13 @@ def test_sources_are_those_of_the_data_and_of_what_came_before(config, before, s
 def test_what_bound_the_weights_it_began_with_binds_a_network(sources, bound) -> None:
     card = build_card(CONFIG, METRICS, {**TRAINING, "sources": sources}, [])
     assert card.data.license == ("other" if bound else "apache-2.0")
+
+
+def test_a_run_of_before_there_were_sources_is_taken_to_be_for_research(tmp_path: Path) -> None:
+    older = {key: value for key, value in TRAINING.items() if key not in ("sources", "init")}
+    assert build_card(CONFIG, METRICS, older, []).data.license == "other"
+    (tmp_path / "training.json").write_text(json.dumps(older))
+    assert describe_origin(TrainConfig(), tmp_path)["sources"] == ["unknown"]
 
 
 def test_a_card_without_fitting_and_int8_is_whole() -> None:
