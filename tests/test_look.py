@@ -80,7 +80,7 @@ def test_nothing_jumps(visit, width):
         }).observe({ type: 'layout-shift', buffered: true });
         setTimeout(() => resolve(sum), 300);
     })"""
-    assert visitor.page.evaluate(shift) < 0.05
+    assert visitor.page.evaluate(shift) < 0.03
     stage = visitor.figure.locator(".fcn-stage")
     before = stage.bounding_box()
     for size in ((60, 200), (200, 60)):
