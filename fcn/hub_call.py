@@ -99,8 +99,12 @@ class Watch:
             def update(self, n: float | None = 1) -> None:
                 watch.move(int(n or 0))
 
+            # What comes over Xet is told twice: as bytes of the file, and as bytes of the line.
             def update_transfer(self, n: float | None = 1) -> None:
                 watch.move()
+
+            def set_transfer_postfix_str(self, *given: object, **options: object) -> None:
+                pass
 
         return Bar
 
@@ -180,8 +184,8 @@ def explain(error: BaseException, about: str) -> str | None:
             return _of_status(error, about)
         case HTTPError():
             return f"The Hub cannot be reached or broke off ({_first_line(error)})."
-        case OSError() | ValueError():
-            return f"{about} failed: {_first_line(error)}"
+        case OSError() | ValueError() | RuntimeError():  # hf_xet has no errors of its own
+            return f"{about} failed ({_first_line(error)})."
     return None
 
 

@@ -96,6 +96,8 @@ class FakeHub:
         faults: By id.
         requests: Method and path of each request, in order.
         authorizations: Every Authorization header that came.
+        storage: Where large files come from by Xet's protocol, as hf_xet names it.
+        xet: By sha256, the name that a file has there; what is not in it comes from this server.
         errors: Mistakes of this server.
     """
 
@@ -106,6 +108,8 @@ class FakeHub:
         self.requests: list[str] = []
         self.authorizations: set[str] = set()
         self.users = {TOKEN: ("me", "write"), READ_TOKEN: ("me", "read")}
+        self.storage = ""
+        self.xet: dict[str, str] = {}
         self.errors: list[BaseException] = []
         self.stopping = threading.Event()
         self.port = 0
@@ -361,6 +365,9 @@ class Handler(BaseHTTPRequestHandler):
         kind = self.fault.kind
         etag = (sha256 if name.endswith(LARGE) else git_hash)(content)
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit.oid, "Accept-Ranges": "bytes"}
+        if stored := self.hub.xet.get(etag):
+            token = f"{self.hub.url}/api/models/{self.id}/xet-read-token/{commit.oid}"
+            headers |= {"X-Xet-Hash": stored, "X-Xet-Refresh-Route": token}
         if kind == "size":
             content += content
         if kind == "hash":
@@ -376,6 +383,10 @@ class Handler(BaseHTTPRequestHandler):
             whole = {"Content-Length": str(len(content))}
             return self.send(200, content[: len(content) // 2], headers | whole)
         return self.send(206 if first else 200, content[first:], headers)
+
+    def storage_token(self, groups: dict[str, str]) -> None:
+        told = {"Cas-Url": self.hub.storage, "Access-Token": "t", "Token-Expiration": "9999999999"}
+        self.say(**{f"X-Xet-{name}": value for name, value in told.items()})
 
     def variables(self, groups: dict[str, str]) -> None:
         if not (repo := self.repo()) or not self.may_write():
@@ -422,6 +433,7 @@ ROUTES: list[tuple[str, str, Callable[[Handler, dict[str, str]], None]]] = [
     ("POST", KIND + ID + "/hardware", Handler.hardware),
     ("POST", KIND + ID + "/restart", Handler.restart),
     ("GET", KIND + ID, Handler.info),
+    ("GET", KIND + ID + "/xet-read-token/[0-9a-f]+", Handler.storage_token),
     ("GET", KIND + ID + "/revision/(?P<revision>[^/]+)", Handler.info),
     ("POST", PREFIX + ID + r"\.git/info/lfs/objects/batch", Handler.batch),
     ("PUT", "/_upload/(?P<oid>[0-9a-f]{64})", Handler.upload),
