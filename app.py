@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from fcn import hub
 from fcn.errors import InputError
 from fcn.page import build_page, launch_options
@@ -96,6 +98,8 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
     pulled = hub.pull(model, timeout)
     try:
         segmenter = Segmenter.load(pulled.folder)
+        # What fails at the page's first photo would keep the others from starting too.
+        segmenter.scores(Image.new("RGB", (64, 64)))
     except InputError as error:
         raise InputError(str(error).replace(str(pulled.folder), pulled.source)) from error
     segmenter.source, segmenter.revision = pulled.source, pulled.revision

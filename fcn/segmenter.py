@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from . import checkpoint
+from . import checkpoint, served
 from .decision import decide, find_present
 from .engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .errors import InputError
@@ -98,9 +98,10 @@ class Segmenter:
         """
         folder, revision = _find(source)
         runs = load_engine(folder, engine, device)
+        served.check(runs.config, folder)
         metrics = checkpoint.read_json(folder, "metrics.json")
-        if runs.name == OnnxEngine.name:
-            metrics = metrics.get("int8", metrics)
+        if runs.name == OnnxEngine.name and isinstance(metrics.get("int8"), dict):
+            metrics = metrics["int8"]
         segmenter = cls(runs, str(source), metrics)
         segmenter.folder, segmenter.revision = folder, revision
         return segmenter

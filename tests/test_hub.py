@@ -1,6 +1,7 @@
 """Push and pull by the real huggingface_hub, against a Hub on this machine that can go wrong."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakehub import READ_TOKEN, TOKEN, FakeHub, Fault
+import torch
+from fakehub import READ_TOKEN, TOKEN, FakeHub, Fault, sha256
 from hub_client import ROOT, HubClient, environment
 from huggingface_hub import ModelCard
 
@@ -343,6 +345,51 @@ def test_a_pull_that_fails_leaves_what_was_pulled_before(
     assert answer["err"].endswith("This is the copy of an earlier pull.\n")
 
 
+# Puts a file into Xet's storage and says its name there; in a process of its own, which it locks.
+STORE = """
+import sys, hf_xet
+with hf_xet.XetSession().new_upload_commit(endpoint=sys.argv[1]) as upload:
+    stored = upload.start_upload_bytes(sys.stdin.buffer.read(), sha256=hf_xet.COMPUTE_SHA256)
+print(stored.result().xet_info.hash, end="")
+"""
+
+
+@pytest.fixture
+def xet(hub: FakeHub, folder: Path, tmp_path: Path) -> Iterator[FakeHub]:
+    """The Hub with the checkpoint's weights in Xet's storage, which is a folder here."""
+    content = (folder / "model.safetensors").read_bytes()
+    hub.storage = f"local://{tmp_path}"
+    command = [sys.executable, "-c", STORE, hub.storage]
+    stored = subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True)
+    hub.xet = {sha256(content): stored.stdout.decode()}
+    yield hub
+    hub.xet = {}
+
+
+def test_a_pull_over_xet_says_no_more_than_any(xet: FakeHub, home: Path, folder: Path) -> None:
+    put(xet, "me/stored", folder)
+    xet.requests.clear()
+    done = run_alone(xet.url, home, "pull", "me/stored")
+    assert done.returncode == 0
+    assert contents(Path(done.stdout.strip())).items() <= contents(folder).items()
+    assert len(done.stderr.splitlines()) == 1  # that it pulls
+    assert any("xet-read-token" in line for line in xet.requests)
+
+
+def test_storage_that_refuses_leaves_what_was_pulled_before(
+    xet: FakeHub, home: Path, folder: Path
+) -> None:
+    commit = put(xet, "me/refused", folder)
+    assert run_alone(xet.url, home, "pull", "me/refused").returncode == 0
+    put(xet, "me/refused", folder, model_safetensors=b"others")
+    xet.xet = {sha256(b"others"): "ab" * 32}
+    xet.storage = f"{xet.url}/_nowhere"
+    done = run_alone(xet.url, home, "pull", "me/refused")
+    assert Path(done.stdout.strip()).name == commit
+    assert re.search(r"^me/refused failed \(.*401.*\)\. This", done.stderr.splitlines()[-1])
+    assert done.stderr.endswith("This is the copy of an earlier pull.\n")
+
+
 def test_a_pull_that_broke_off_can_be_repeated(hub: FakeHub, home: Path, folder: Path) -> None:
     commit = put(hub, "me/repeated", folder)
     for fault, status in ((Fault("drop", 0, "safetensors"), 1), (Fault(""), 0)):
@@ -456,6 +503,19 @@ def test_a_network_of_another_kind_is_not_used(
     answer = loader.ask("load", models=["me/other"], bundled=bundled, timeout="60")
     assert Path(answer["sources"][0]).name == "tiny"
     assert answer["note"].startswith("me/other is not in use: me/other@")
+
+
+def test_weights_that_answer_nothing_finite_are_not_used(
+    hub: FakeHub, loader: HubClient, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    model = saving.load(tiny_checkpoint)
+    torch.nn.init.constant_(model.head.score_fr.bias, math.nan)
+    saving.write(tmp_path / "endless", model)
+    hub.put("me/endless", contents(tmp_path / "endless"))
+    given = {"models": ["me/endless"], "bundled": str(tiny_checkpoint.parent)}
+    answer = loader.ask("load", **given, timeout="60")
+    assert Path(answer["sources"][0]).name == "tiny"
+    assert "The weights from me/endless@" in answer["note"]
 
 
 def test_class_names_and_notes_from_the_hub_are_text(
