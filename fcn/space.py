@@ -7,7 +7,7 @@ the weights that run there. What is served is the variable ``FCN_MODEL``.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,8 +41,8 @@ def publish(name: str, model: str = "", hardware: str = "", timeout: float = PAT
 
     Args:
         name: The Space, ``user/name``.
-        model: The weights, ``user/model[@revision]``; those that the Space has if empty, and if
-            it has none, the bundled ones.
+        model: The weights, ``user/model[@revision]``, several with spaces between; those that the
+            Space has if empty, and if it has none, the bundled ones.
         hardware: As the Hub names it; what the Space has if empty.
         timeout: Seconds without progress after which it is given up.
 
@@ -53,14 +53,14 @@ def publish(name: str, model: str = "", hardware: str = "", timeout: float = PAT
         InputError: If the model is no checkpoint, or the Hub refuses or cannot be had.
     """
     check(name, model, hardware)
-    wanted = look(model, timeout) if model else None
+    wanted = [look(one, timeout) for one in model.split()]
 
     def job(watch: Watch) -> str:
         api = HfApi()
         old_model, old_hardware = read_state(api, name)
         watch.move()
         served, runs_on = model or old_model, hardware or old_hardware or FREE
-        listing = wanted or (read_listing(served) if served else None)
+        listings = wanted or [read_listing(one) for one in served.split()]
         variables = [{"key": VARIABLE, "value": served}] if served else None
         if not old_hardware:
             api.create_repo(
@@ -71,7 +71,7 @@ def publish(name: str, model: str = "", hardware: str = "", timeout: float = PAT
                 space_variables=variables,
             )
         with TemporaryDirectory() as folder:
-            files = build(Path(folder), listing, runs_on)
+            files = build(Path(folder), listings, runs_on)
             message = f"Serve {served or 'the bundled weights'}"
             commit_files(api, watch, name, "space", files, is_stale, message)
         if old_hardware and served != old_model:
@@ -97,17 +97,17 @@ def rehearse(
     check(name, model, hardware)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not empty: remove it, or name another folder.")
-    listing = look(model, timeout) if model else None
+    listings = [look(one, timeout) for one in model.split()]
     folder.mkdir(parents=True, exist_ok=True)
-    build(folder, listing, hardware or FREE)
+    build(folder, listings, hardware or FREE)
 
 
 def check(name: str, model: str, hardware: str) -> None:
     """Refuse what cannot be meant before anything is asked of the Hub."""
     if parse_id(name)[1]:
         raise InputError(f"{name} has a revision, but a Space has none: leave it out.")
-    if model:
-        parse_id(model)
+    for one in model.split():
+        parse_id(one)
     known = [one.value for one in SpaceHardware]
     if hardware and hardware not in known:
         raise InputError(f"There is no hardware {hardware!r}; choose from {', '.join(known)}.")
@@ -129,19 +129,20 @@ def is_stale(name: str) -> bool:
     return name != ".gitattributes"
 
 
-def build(folder: Path, model: Listing | None, hardware: str) -> dict[str, Path]:
+def build(folder: Path, models: Sequence[Listing], hardware: str) -> dict[str, Path]:
     """Write the files of a Space.
 
     Args:
         folder: Empty.
-        model: The weights that it will pull; None for the bundled ones.
+        models: The weights that it will pull; none for the bundled ones.
         hardware: As the Hub names it.
 
     Returns:
         The files by their names in the Space.
     """
     bundled = [one.parent for one in sorted(ROOT.glob("checkpoints/*/config.json"))]
-    carriers = [model.files] if model else [hub.find_files(one) for one in bundled]
+    carriers = [set(one.files) for one in models]
+    carriers = carriers or [set(hub.find_files(one)) for one in bundled]
     is_lean = hardware.startswith("cpu") and all(ONNX_NAME in one for one in carriers)
     for source in [ROOT / "app.py", ROOT / "LICENSE", *find_package()]:
         copy(source, folder / source.relative_to(ROOT))
@@ -153,7 +154,7 @@ def build(folder: Path, model: Listing | None, hardware: str) -> dict[str, Path]
             if not (is_lean and source.name == WEIGHTS_NAME):
                 copy(source, folder / source.relative_to(ROOT))
     write_requirements(folder / "requirements.txt", is_lean)
-    write_readme(folder / "README.md", model, is_lean, hardware)
+    write_readme(folder / "README.md", models, is_lean, hardware)
     written = sorted(one for one in folder.rglob("*") if one.is_file())
     return {one.relative_to(folder).as_posix(): one for one in written}
 
@@ -187,15 +188,22 @@ def write_requirements(file: Path, is_lean: bool) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def write_readme(file: Path, model: Listing | None, is_lean: bool, hardware: str) -> None:
+def name_files(model: Listing, is_lean: bool) -> list[str]:
+    """The files of a model that a Space pulls."""
+    return [name for name in model.files if not (is_lean and name == WEIGHTS_NAME)]
+
+
+def write_readme(file: Path, models: Sequence[Listing], is_lean: bool, hardware: str) -> None:
     """Write the Space's card: this repository's front matter, and which weights it uses."""
     card = RepoCard.load(ROOT / "README.md")
     card.data.suggested_hardware = hardware
     weights = "On the weights that come with it."
-    if model:
-        names = [one for one in model.files if not (is_lean and one == WEIGHTS_NAME)]
-        card.data.models = [model.repo_id]
-        card.data.preload_from_hub = [f"{model.repo_id} {','.join(names)} {model.revision}"]
-        weights = f"On the weights of `{model.repo_id}`."
+    if models:
+        card.data.models = list(dict.fromkeys(model.repo_id for model in models))
+        card.data.preload_from_hub = [
+            f"{model.repo_id} {','.join(name_files(model, is_lean))} {model.revision}"
+            for model in models
+        ]
+        weights = f"On the weights of `{'` and `'.join(card.data.models)}`."
     card.text = TEXT.format(title=card.data.title, weights=weights)
     card.save(file)

@@ -1,7 +1,8 @@
 """VGG16 and VGG19 as fully convolutional networks: the left of the paper's Figure 3.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks" (2014). The stages are data, layer names
-are the paper's (``conv3_2``), and fc6 and fc7 are convolutions (Long et al. 2015, section 3.1).
+those of its Caffe release (``conv3_2``), and fc6 and fc7 are convolutions (Long et al. 2015,
+section 3.1).
 
 The convention: every convolution keeps its input's size and every pooling halves it, rounding up.
 So pool3, pool4 and fc7 lie exactly at strides 8, 16 and 32 for any picture from 1x1 up, with no

@@ -96,6 +96,19 @@ def test_other_weights_and_a_gpu_need_torch(
     assert front["suggested_hardware"] == ("t4-small" if "t4-small" in flags else "cpu-basic")
 
 
+def test_a_space_may_serve_several_and_goes_on_to(client: HubClient, hub: FakeHub) -> None:
+    models = "me/model@v2 me/model@v1"
+    client.run("space", "me/both", "--model", models)
+    space = hub.space("me/both")
+    assert space.variables["FCN_MODEL"]["value"] == models
+    assert "torch>=" in space.head.files["requirements.txt"].decode()  # for v1
+    answer = client.run("space", "me/both")
+    assert answer["out"].endswith(f"serves {models}.\n")
+    front = RepoCard(space.head.files["README.md"].decode()).data.to_dict()
+    commits = [hub.model("me/model").tags[tag] for tag in ("v2", "v1")]
+    assert [one.rpartition(" ")[2] for one in front["preload_from_hub"]] == commits
+
+
 def test_a_space_is_made_moved_and_moved_back(client: HubClient, hub: FakeHub) -> None:
     answer = client.run("space", "me/demo", "--model", "me/model@v1")
     assert answer["out"] == f"{hub.url}/spaces/me/demo serves me/model@v1.\n"

@@ -23,7 +23,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``space``."""
     parser.add_argument("space", metavar="USER/NAME", help="the Space")
     parser.add_argument(
-        "--model", default="", metavar="USER/MODEL[@REVISION]", help="the weights, on the Hub"
+        "--model",
+        default="",
+        metavar="USER/MODEL[@REVISION]",
+        help="the weights, on the Hub; several with spaces between, in quotes",
     )
     parser.add_argument(
         "--hardware",
