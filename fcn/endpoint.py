@@ -10,6 +10,8 @@ from .errors import InputError
 from .photo_input import Given, PhotoInput, offer
 from .segmentation import encode_png
 
+OPACITY = 0.6  # of the overlay, if none is given
+
 
 def add_endpoint(networks: Networks, **limits: Any) -> None:
     """Add ``/segment`` to the page that is being built: its components are never drawn.
@@ -24,7 +26,7 @@ def add_endpoint(networks: Networks, **limits: Any) -> None:
             build_endpoint(networks),
             [
                 PhotoInput(label="Photo"),
-                gr.Number(0.6, label="Opacity of the overlay", minimum=0, maximum=1),
+                gr.Number(OPACITY, label="Opacity of the overlay", minimum=0, maximum=1),
                 gr.Number(first.stride, label="Stride: 8, 16 or 32", precision=0),
                 gr.Dropdown(list(networks), value=first.source, label="Network"),
             ],
@@ -39,7 +41,7 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
     first = next(iter(networks))
 
     def segment(
-        photo: Given, opacity: float = 0.6, stride: int = 8, network: str = first
+        photo: Given, opacity: float | None = OPACITY, stride: int = 8, network: str = first
     ) -> tuple[str, str, dict[str, Any]]:
         """Segment a photo at its own size.
 
@@ -56,6 +58,7 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
         """
         try:
             image = photo.open()
+            opacity = OPACITY if opacity is None else opacity  # a cleared number sends none
             found = pick(networks, network)(image, stride)
             pictures = (found.palette_png(), "labels"), (found.overlay(image, opacity), "overlay")
         except InputError as error:

@@ -84,6 +84,12 @@ def build_examples(examples: Sequence[Example], photo: gr.Image) -> gr.HTML:
         return str(buttons.value[event.index]["thumbnail"]["path"])
 
     buttons.choose(
-        choose, None, photo, queue=False, show_progress="hidden", api_visibility="private"
+        choose,
+        None,
+        photo,
+        trigger_mode="always_last",
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
     )
     return buttons

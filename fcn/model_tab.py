@@ -65,6 +65,7 @@ def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
         show,
         chooser,
         [numbers, pictures],
+        trigger_mode="always_last",
         queue=False,
         show_progress="hidden",
         api_visibility="private",

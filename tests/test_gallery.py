@@ -52,6 +52,8 @@ def test_five_photos_with_a_broken_one(visit, served, width, scheme):
 
     found = served.segmenter(given[0])
     visitor.expect_pixels(blend(given[0], found, painted(found, 0.6)))  # the first opens by itself
+    current = [row.get_attribute("aria-current") for row in rows.get_by_role("button").all()]
+    assert current == ["true", *["false"] * 4]  # not both of one name
     visitor.requests.clear()
     rows.nth(3).get_by_role("button").click()
     expect(visitor.status).to_contain_text("three.png")
@@ -148,6 +150,39 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
         assert archive.testzip() is None
     give(visitor, given)  # and the page is ready for the next
     expect_state(visitor, "done")
+
+
+def test_a_photo_that_is_given_meanwhile_is_the_one_shown(visit, served, monkeypatch):
+    visitor, photo = visit(), scene(81, (100, 80))
+    go, segment = threading.Event(), Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    give(visitor, photos(82))
+    visitor.upload(photo, "busy")
+    go.set()
+    expect_state(visitor, "done")
+    visitor.expect_state("done")
+    found = served.segmenter(photo)
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+    expect(visitor.gallery.locator("[aria-current=true]")).to_have_count(0)
+
+
+def test_a_row_keeps_the_focus_while_others_are_done(visit, monkeypatch):
+    visitor, go, segment = visit(), threading.Event(), Segmenter.__call__
+    first = photos(87)[0]
+
+    def others_wait(segmenter: Segmenter, photo: Image.Image) -> object:
+        if photo.tobytes() != first.tobytes():
+            go.wait(60)
+        return segment(segmenter, photo)
+
+    monkeypatch.setattr(Segmenter, "__call__", others_wait)
+    give(visitor, photos(87))
+    row = visitor.gallery.locator("li").first.get_by_role("button")
+    expect(row).to_be_enabled()
+    row.focus()
+    go.set()
+    expect_state(visitor, "done")
+    expect(row).to_be_focused()
 
 
 def test_files_have_the_palette_that_the_visitor_chose(visit, served):

@@ -69,6 +69,32 @@ def test_phone_shows_the_canvas_first_and_the_desk_all_side_by_side(visit):
     assert max(left["y"], stage["y"], right["y"]) < 300
 
 
+def test_a_phone_sees_what_becomes_of_a_photo(visit):
+    phone = visit(390)
+    stage, input = phone.figure.locator(".fcn-stage"), phone.page.locator("#photo")
+    for name, content, state in (
+        ("good.png", png(scene(85)), "done"),
+        ("1234567890_" * 6 + ".heic", b"no photo", "failed"),
+    ):
+        input.evaluate("element => element.scrollIntoView()")
+        expect(stage).not_to_be_in_viewport()
+        phone.upload_bytes(name, content, state)
+        expect(stage).to_be_in_viewport(ratio=1)
+    place, words = stage.bounding_box(), phone.figure.locator(".fcn-blank").bounding_box()
+    assert words["x"] >= place["x"]
+    assert words["x"] + words["width"] <= place["x"] + place["width"]
+    unread = "Failed to load resource"  # Gradio's own preview of it
+    phone.errors = [one for one in phone.errors if not one.startswith(unread)]
+
+
+def test_a_phone_has_room_for_the_scale_of_confidence(visit):
+    phone = visit(390)
+    phone.choose("View", "Confidence")
+    scale = phone.figure.locator(".fcn-scale").bounding_box()
+    buttons = phone.figure.locator(".fcn-corner").bounding_box()
+    assert scale["y"] >= buttons["y"] + buttons["height"]
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_jumps(visit, width):
     """Neither while the page loads nor while a photo of another shape comes."""

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -160,6 +161,16 @@ def test_rows_that_are_chosen_quickly_are_each_asked_about(visit_both, colors, t
     go.set()
     visitor.expect_state("done")
     expect_found(visitor, photos[1], tiny(photos[1]))
+
+
+def test_the_model_tab_follows_a_quick_change_of_mind(visit_both):
+    visitor = visit_both()
+    visitor.page.route("**/run/**", lambda route: (time.sleep(0.3), route.continue_()))
+    for name in ("tiny", "colors"):
+        visitor.page.get_by_role("radio", name=name).check()
+    visitor.page.get_by_role("tab", name="Model").click()
+    visitor.page.wait_for_timeout(1500)
+    expect(visitor.page.locator("#numbers").get_by_role("heading", name="colors")).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

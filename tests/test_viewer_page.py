@@ -418,6 +418,12 @@ def test_keyboard_alone_reaches_and_moves_everything(visit, served):
     keys.press("Escape")
     expect(visitor.page.get_by_role("dialog", name="Keys")).to_be_hidden()
     visitor.expect_pixels(every)
+    visitor.page.get_by_role("button", name="Example: Lion").focus()  # beside the viewer, too
+    keys.press("Shift+O")
+    visitor.expect_pixels(np.asarray(photo))
+    visitor.control("Palette").focus()
+    keys.press("o")  # finds a palette by its name
+    expect(visitor.control("Show overlay")).not_to_be_checked()
 
 
 def test_filter_finds_one_of_many_classes(visit, monkeypatch):

@@ -67,16 +67,20 @@ const KEYS = {
 };
 const PAN = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
 
+const TEXT = 'textarea, select, [contenteditable], input:not([type=radio], [type=checkbox],'
+  + ' [type=range], [type=file])';
+
 // Letters belong to whoever is writing, and to the viewer otherwise.
 function isOurs({ target, altKey, ctrlKey, metaKey }) {
   if (altKey || ctrlKey || metaKey || help.open || !figure.checkVisibility()) return false;
-  return target === document.body || (figure.contains(target) && target !== filter);
+  return !target.closest?.(TEXT);
 }
 
 function listenToKeys(event) {
   if (!isOurs(event)) return;
   const pan = event.target === canvas && state.zoom.scale > 1 && PAN[event.key];
-  const act = pan ? () => panBy(...pan) : KEYS[event.key];
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const act = pan ? () => panBy(...pan) : KEYS[key];
   if (!act) return;
   event.preventDefault();
   act();

@@ -9,7 +9,8 @@ const progress = find('progress'), status = find('.several-status'), running = f
 
 let turn = 0; // counts runs, so that an old one says nothing any more
 let isActive = false;
-let opened = null; // name of the row that the viewer shows
+let opened = -1; // index of the row that the viewer shows
+let opensFirst = false; // whether the first result is shown unasked
 let items = [];
 let leftOut = 0; // photos of the last choice that were too many
 
@@ -18,34 +19,36 @@ function make(tag, className, properties = {}) {
 }
 
 function open(item) {
-  opened = item;
+  opened = items.indexOf(item);
+  opensFirst = false;
   const viewer = document.querySelector('#viewer figure');
   viewer.dispatchEvent(new CustomEvent('fcn-open', { detail: item.payload }));
   viewer.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
-  for (const button of list.querySelectorAll('button')) {
-    button.setAttribute('aria-current', button.dataset.name === item.name);
-  }
+  list.querySelectorAll('button').forEach((button, index) => {
+    button.setAttribute('aria-current', index === opened);
+  });
 }
 
-function row(item) {
+function row(item, index) {
   const line = make('li', ''), button = make('button', '', { type: 'button' });
-  button.dataset.name = item.name;
   button.disabled = item.state !== 'done';
-  button.setAttribute('aria-current', opened?.name === item.name);
+  button.setAttribute('aria-current', index === opened);
   const picture = make(item.thumbnail ? 'img' : 'span', 'several-picture');
   if (item.thumbnail) Object.assign(picture, { src: item.thumbnail.url, alt: '' });
   const words = make('span', 'several-words');
   words.append(make('b', '', { textContent: item.name }));
   words.append(make('span', '', { textContent: item.line ?? '' }));
   button.append(picture, words);
-  button.addEventListener('click', () => open(item));
+  button.addEventListener('click', () => open(items[index]));
   line.append(button);
   return line;
 }
 
 function setItems(newItems) {
+  const focused = [...list.children].findIndex((line) => line.contains(document.activeElement));
   items = newItems;
   list.replaceChildren(...items.map(row));
+  list.children[focused]?.firstElementChild.focus({ preventScroll: true });
 }
 
 function setState(state) {
@@ -67,7 +70,8 @@ async function start(files) {
   if (isActive) return;
   const mine = ++turn, chosen = [...files].slice(0, MOST), sent = [];
   leftOut = Math.max(0, files.length - MOST);
-  opened = null;
+  opened = -1;
+  opensFirst = true;
   zip.hidden = true;
   setItems(chosen.map(({ name }) => ({ name, state: 'waiting', line: 'Waiting' })));
   setState('running');
@@ -94,7 +98,7 @@ function load() {
   status.textContent = `${items.length - left} of ${items.length} done`;
   zip.hidden = !archive;
   if (archive) Object.assign(zip, { href: archive.url, download: 'segments.zip' });
-  if (!opened && done) open(done);
+  if (opensFirst && done) open(done);
   if (left) return;
   finish('', 'done');
 }
@@ -135,6 +139,10 @@ find('.several-cancel').addEventListener('click', () => {
 section.addEventListener('several-failed', () => isActive && stop('Interrupted'));
 document.addEventListener('drop', (event) => {
   if (event.target.closest?.('#intake')) takeSeveral(event, event.dataTransfer);
+}, { capture: true });
+// A photo that the visitor gives meanwhile is what they want to see.
+document.addEventListener('fcn-photo', ({ detail: photo }) => {
+  if (photo) opensFirst = false;
 }, { capture: true });
 document.addEventListener('paste', (event) => takeSeveral(event, event.clipboardData));
 watch('value', load);

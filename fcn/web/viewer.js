@@ -145,6 +145,7 @@ function ask(event, photo, path = photo.path) {
   question = event;
   awaited = path;
   show({ state: 'busy', photo, message: 'Segmenting…' });
+  stage.scrollIntoView({ block: 'nearest' }); // a phone has it above the input
   trigger(event);
 }
 
