@@ -129,28 +129,35 @@ def train(config: TrainConfig) -> Path:
         KeyboardInterrupt: If the run was told to stop; it is saved first.
     """
     trainer = Trainer(config)
+    # Steps of a GPU are quick, and to look at a loss is to wait for it; a CPU's may take a minute.
+    check_every = 1 if trainer.accelerator.device.type == "cpu" else LOG_EVERY
     progress, clock = trainer.progress, time.perf_counter()
     saved, losses = clock, []
     with StopSignal() as stop, ProgressBar(config, trainer) as bar:
-        for passes in trainer.batches():
+        # A run that used its budget up may have failed at its end, which is all that is left then.
+        for passes in trainer.batches() if progress.share(config) < 1 else ():
             losses.append(trainer.step(passes))
             is_due = progress.step % config.eval_every == 0
-            if progress.step % LOG_EVERY and not is_due and progress.step < config.steps:
+            if progress.step % check_every and not is_due and progress.step < config.steps:
+                continue
+            now = time.perf_counter()
+            progress.seconds += now - clock
+            clock = now
+            is_stopped = trainer.agree(stop.wanted)
+            is_done = progress.share(config) == 1
+            is_saved = is_done or is_stopped or now - saved > 60 * config.save_minutes
+            if progress.step % LOG_EVERY and not is_due and not is_saved:
                 continue
             loss = float(torch.stack(losses).mean())
             losses.clear()
             check_finite(loss, progress.step, config)
-            now = time.perf_counter()
-            progress.seconds += now - clock
-            is_stopped = trainer.agree(stop.wanted)
             trainer.log(loss)
             bar.show(loss)
-            is_done = progress.share(config) == 1
             if is_done or album.is_due(progress.step):
                 trainer.look()
             if is_due or is_done:
                 trainer.validate()
-            if is_done or is_stopped or now - saved > 60 * config.save_minutes:
+            if is_saved:
                 trainer.save()
                 saved = now
             if is_done:

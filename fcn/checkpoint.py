@@ -94,9 +94,13 @@ def publish(run: Path, name: str, step: int, fill: Callable[[Path], None]) -> Pa
         folder = run / f"{name}-{step:06d}-again"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    fill(folder)
-    for file in [*folder.rglob("*"), folder]:
-        synchronise(file)
+    try:
+        fill(folder)
+        for file in [*folder.rglob("*"), folder]:
+            synchronise(file)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # half of one would only fill the disk
+        raise
     draft = run / f".{name}"
     draft.write_text(folder.name + "\n", encoding="utf-8")
     synchronise(draft)

@@ -3,12 +3,15 @@
 import argparse
 import dataclasses
 import json
+import math
 import shlex
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from .datasets import DATASETS
 from .errors import InputError
@@ -86,7 +89,9 @@ class TrainConfig:
     lr: float = option(3e-4, "AdamW's learning rate for new layers")
     backbone_lr: float = option(3e-5, "AdamW's learning rate for VGG's layers")
     weight_decay: float = option(1e-4, "AdamW's weight decay")
-    warmup: int = option(100, "steps over which the learning rates rise")
+    warmup: int = option(
+        100, "steps over which the learning rates rise; at most a fifth of the budget"
+    )
     power: float = option(
         0.9, "polynomial decay: learning rates fall as (1 - progress) to this power"
     )
@@ -123,6 +128,9 @@ class TrainConfig:
         for name in ("dropout", "color"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 0 and less than 1.")
+        for name, value in vars(self).items():
+            if math.inf in (value if isinstance(value, tuple) else (value,)):
+                raise InputError(f"--{name.replace('_', '-')} must be a finite number.")
         if height < 1 or width < 1 or not 0 < low <= high:
             raise InputError("--crop and --scale must be more than 0, and the range in order.")
         if not 0 <= self.balance <= 1:
@@ -190,14 +198,27 @@ def read_config(file: Path, config_type: type) -> dict[str, Any]:
     """The fields of a config in a JSON file: a bare object, or a ``training.json``'s ``config``.
 
     Raises:
-        InputError: If the file is not such JSON or has a field that does not exist.
+        InputError: If the file is not such JSON, has a field that does not exist, or a value that
+            its flag would not take.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         values = values.get("config", values)
-        unknown = set(values) - {field.name for field in dataclasses.fields(config_type)}
+        fields = {field.name: field for field in dataclasses.fields(config_type)}
+        unknown = set(values) - set(fields)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file} is not a training config: {error}") from error
     if unknown:
         raise InputError(f"{file} has unknown fields: {', '.join(sorted(unknown))}.")
+    types = typing.get_type_hints(config_type)
+    for name, value in values.items():
+        choices = fields[name].metadata["choices"]
+        try:
+            values[name] = TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise InputError(f"{file}: {name} is {value!r}. {reason}.") from error
+        if choices and value not in choices:
+            known = ", ".join(map(str, choices))
+            raise InputError(f"{file}: {name} is {value!r}, but must be one of {known}.")
     return values

@@ -56,6 +56,10 @@ class Upscored:
         whole = blocks.reshape(count, (height - 1) * self._factor, (width - 1) * self._factor)
         return whole[:, *cuts]
 
+    def is_finite(self) -> bool:
+        """Whether what all of it would be made of is finite."""
+        return bool(np.isfinite(self.coarse).all() and np.isfinite(self._parts).all())
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Give all of it."""
         return self[:, :, :].astype(dtype or self.dtype, copy=False)

@@ -5,6 +5,7 @@ of the data set in it, stays in the run's folder.
 """
 
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -178,10 +179,11 @@ def write_run_report(
         f" {training['step']:,} steps, {training['seconds'] / 60:.0f} minutes on"
         f" {training['hardware']}. {calibration_line(metrics)} The same again:"
     )
+    again = dataclasses.replace(config, resume=False, push="", space="", force=False)
     page = PAGE.format(
         title=escape(f"FCN-{config.stride}s on {config.dataset}"),
         lead=escape(lead),
-        command=escape(config.command()),
+        command=escape(again.command()),
         sections="\n".join(sections),
     )
     (run / "report.html").write_text(page, encoding="utf-8")

@@ -4,8 +4,10 @@ The convention: weights are float16 in a checkpoint and float32 in the training 
 (``state/trainer.pt``), which only a resumed run reads.
 """
 
+import contextlib
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,38 @@ def rounded(model: FCN) -> FCN:
     return copied
 
 
+@contextlib.contextmanager
+def told_of_disk(folder: Path) -> Iterator[None]:
+    """Say in a sentence that a folder cannot be written, which neither library says as OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"{folder} cannot be written: is the disk full? ({first})") from error
+
+
 def write(folder: Path, model: FCN) -> None:
-    """Write ``config.json`` and float16 weights into a folder."""
+    """Write ``config.json`` and float16 weights into a folder.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(model).half()._save_pretrained(folder)
+    half = copy.deepcopy(model).half()
+    with told_of_disk(folder):
+        half._save_pretrained(folder)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write what a resumed run needs: tensors, numbers and strings only."""
+    """Write what a resumed run needs: tensors, numbers and strings only.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
     file = folder / STATE_NAME
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, file)
+    with told_of_disk(folder):
+        torch.save(state, file)
 
 
 def load_state(folder: Path) -> dict[str, Any]:

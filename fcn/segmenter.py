@@ -211,7 +211,10 @@ class Segmenter:
             return self._engine.scores(image, strides)
 
     def _check_finite(self, values: np.ndarray | Upscored) -> None:
-        if not np.isfinite(values).all():
+        is_finite = (
+            values.is_finite() if isinstance(values, Upscored) else np.isfinite(values).all()
+        )
+        if not is_finite:
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
 
 

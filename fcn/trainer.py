@@ -39,6 +39,7 @@ from .samples import derived_seed
 from .segmentation import Segmentation
 from .segmenter import Segmenter
 
+LONGEST_WARMUP = 0.2  # of the budget: some minutes on a CPU may have fewer steps than the warm-up
 # When one class for every pixel is no longer the way things begin, and not yet a wasted night.
 COLLAPSE_STEPS = range(200, 2001)
 COLLAPSE = """\
@@ -165,7 +166,8 @@ class Trainer:
         config, accelerator, progress = self.config, self.accelerator, self.progress
         torch.manual_seed(derived_seed(config.seed, progress.step, accelerator.process_index))
         share = progress.share(config)
-        decay = min(1.0, (progress.step + 1) / max(config.warmup, 1)) * (1 - share) ** config.power
+        risen = max((progress.step + 1) / max(config.warmup, 1), share / LONGEST_WARMUP)
+        decay = min(1.0, risen) * (1 - share) ** config.power
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * decay
         device, pinned = accelerator.device, accelerator.device.type == "cuda"

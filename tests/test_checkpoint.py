@@ -37,6 +37,7 @@ def test_a_write_that_dies_leaves_the_last_good_checkpoint(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         checkpoint.publish(tmp_path, "best", 2, die)
     assert checkpoint.resolve(tmp_path) == good
+    assert not list(tmp_path.glob("best-*2"))
     assert checkpoint.publish(tmp_path, "best", 2, fill_with("again")).is_dir()
     assert (checkpoint.resolve(tmp_path) / "config.json").read_text() == "again"
 

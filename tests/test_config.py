@@ -60,6 +60,22 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"steps": "many"}', "steps is 'many'"),
+        ('{"crop": 64}', "crop is 64"),
+        ('{"head": "tiny"}', "head is 'tiny', but must be one of compact, paper"),
+        ('{"stride": 9}', "stride is 9, but must be one of"),
+    ],
+)
+def test_a_config_file_takes_what_the_flags_take(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_config(file, TrainConfig)
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"steps": 0},
@@ -74,6 +90,8 @@ def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
         {"minutes": float("nan")},
         {"dropout": 1.0},
         {"color": -0.1},
+        {"save_minutes": float("inf")},
+        {"scale": (0.5, float("inf"))},
     ],
 )
 def test_impossible_numbers_are_refused(changes: dict[str, object]) -> None:

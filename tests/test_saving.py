@@ -1,6 +1,8 @@
 """Networks on disk: what is written is what is read, or one sentence says why not."""
 
 import json
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,23 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, damage) -> None:
     damage(tmp_path / "c")
     with pytest.raises(InputError, match=str(tmp_path / "c")):
         saving.load(tmp_path / "c")
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """A disk that takes no file of more than some bytes."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, full_disk: None) -> None:
+    told = rf"{tmp_path} cannot be written: is the disk full\?"
+    with pytest.raises(InputError, match=told):
+        saving.write(tmp_path, build_tiny(CLASSES))
+    with pytest.raises(InputError, match=told):
+        saving.save_state(tmp_path, {"weights": torch.zeros(100_000)})
 
 
 def test_state_goes_through_no_pickle(tmp_path: Path) -> None:

@@ -124,7 +124,6 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     process.kill()
     process.communicate()
     kept = saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"]
-    assert kept >= train.LOG_EVERY
     flags = [*TINY.split(), "--output", str(run), "--resume", "--steps", str(kept + 10)]
     assert train.main(flags) == 0
     history = checkpoint.read_json(checkpoint.resolve(run), "training.json")["history"]
@@ -221,11 +220,22 @@ def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path: Path) -> None
     assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] >= 10
 
 
-def test_minutes_are_a_budget(tmp_path: Path) -> None:
+def test_minutes_are_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "LOG_EVERY", 10**6)  # so many steps of a CPU may take days
     flags = [*TINY.split(), "--steps", "1000000", "--minutes", "0.02"]
     assert train.main([*flags, "--output", str(tmp_path / "run")]) == 0
     progress = checkpoint.read_json(checkpoint.resolve(tmp_path / "run"), "training.json")
     assert 1.2 <= progress["seconds"] < 60  # of training; what comes after has no budget
+
+
+def test_a_finished_run_is_only_finished_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    flags = [*TINY.split(), "--steps", "10", "--output", str(run)]
+    assert train.main(flags) == 0
+    (run / "report.html").unlink()
+    assert train.main([*flags, "--resume"]) == 0
+    assert (run / "report.html").is_file()
+    assert checkpoint.read_json(checkpoint.resolve(run), "training.json")["step"] == 10
 
 
 def test_a_loss_that_is_no_number_stops_the_run(

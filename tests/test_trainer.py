@@ -222,7 +222,7 @@ def test_the_published_checkpoint_tells_its_whole_story(tmp_path: Path) -> None:
 
 def test_a_finished_run_has_fitted_scored_and_reported(tmp_path: Path) -> None:
     portrait = find_examples(["person"])[0].file
-    trainer = Trainer(config_in(tmp_path, watch=[str(portrait)]))
+    trainer = Trainer(config_in(tmp_path, watch=[str(portrait)], push="me/shapes"))
     take(trainer, 1)
     trainer.progress.step = 10
     trainer.look()
@@ -245,6 +245,15 @@ def test_a_finished_run_has_fitted_scored_and_reported(tmp_path: Path) -> None:
     for text in ("Worst validation photos", "python train.py --dataset shapes", "Every choice"):
         assert text in page
     assert "http" not in page
+    assert "--push" not in page  # of the command that repeats the run
+
+
+def test_rates_rise_for_a_fifth_of_a_short_run_at_most(tmp_path: Path) -> None:
+    trainer = Trainer(config_in(tmp_path, steps=10, warmup=100))
+    group = trainer.optimizer.param_groups[0]
+    shares = [group["lr"] / group["initial_lr"] for _ in range(4) if take(trainer, 1)]
+    fallen = [(1 - step / 10) ** trainer.config.power for step in range(4)]
+    assert shares == pytest.approx([0.01, fallen[1] / 2, fallen[2], fallen[3]])
 
 
 def test_a_network_that_learns_nothing_is_told(
