@@ -68,7 +68,8 @@ def test_a_tracker_is_told_scalars_and_every_class(
 ) -> None:
     register_tracker_class(Recorder)
     tiny = (
-        "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2 --no-export"
+        "--dataset shapes --backbone-weights none --width 8 --size 32 --crop 32 32 --batch-size 2"
+        " --no-export"
     )
     config = train.parse([*tiny.split(), "--steps", "20", "--eval-every", "20", "--workers", "1"])
     config.tracker, config.output = Recorder.name, str(tmp_path / "run")

@@ -18,7 +18,7 @@ from fcn.segmenter import Segmenter
 from fcn.shapes import SHAPES
 
 TINY = (
-    "--backbone-weights none --width 8 --crop 32 32 --batch-size 2 --workers 0 --steps 10"
+    "--backbone-weights none --width 8 --size 32 --crop 32 32 --batch-size 2 --workers 0 --steps 10"
     " --eval-every 10"
 )
 

