@@ -140,6 +140,7 @@ def train(config: TrainConfig) -> Path:
             is_due = progress.step % config.eval_every == 0
             if progress.step % check_every and not is_due and progress.step < config.steps:
                 continue
+            loss = float(torch.stack(losses).mean())  # waits for a GPU, whose time then counts
             now = time.perf_counter()
             progress.seconds += now - clock
             clock = now
@@ -148,7 +149,6 @@ def train(config: TrainConfig) -> Path:
             is_saved = is_done or is_stopped or now - saved > 60 * config.save_minutes
             if progress.step % LOG_EVERY and not is_due and not is_saved:
                 continue
-            loss = float(torch.stack(losses).mean())
             losses.clear()
             check_finite(loss, progress.step, config)
             trainer.log(loss)
