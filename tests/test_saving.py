@@ -1,5 +1,6 @@
 """Networks on disk: what is written is what is read, or one sentence says why not."""
 
+import contextlib
 import json
 import resource
 from collections.abc import Iterator
@@ -59,20 +60,22 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, damage) -> None:
         saving.load(tmp_path / "c")
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """A disk that takes no file of more than some bytes."""
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    """A disk that takes no file of more than some bytes; so short that no report is written."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_is_one_sentence(tmp_path: Path, full_disk: None) -> None:
-    told = rf"{tmp_path} cannot be written: is the disk full\?"
-    with pytest.raises(InputError, match=told):
-        saving.write(tmp_path, build_tiny(CLASSES))
-    with pytest.raises(InputError, match=told):
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    model, told = build_tiny(CLASSES), rf"{tmp_path} cannot be written: is the disk full\?"
+    with pytest.raises(InputError, match=told), full_disk():
+        saving.write(tmp_path, model)
+    with pytest.raises(InputError, match=told), full_disk():
         saving.save_state(tmp_path, {"weights": torch.zeros(100_000)})
 
 
