@@ -2,13 +2,12 @@
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from test_look import serious
 from visiting import (
     HOSTILE,
@@ -164,11 +163,20 @@ def test_rows_that_are_chosen_quickly_are_each_asked_about(visit_both, colors, t
 
 
 def test_the_model_tab_follows_a_quick_change_of_mind(visit_both):
-    visitor = visit_both()
-    visitor.page.route("**/run/**", lambda route: (time.sleep(0.3), route.continue_()))
+    visitor, held = visit_both(), []
+
+    def hold_first(route: Route) -> None:  # as if the server were far away
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    visitor.page.route("**/run/**", hold_first)
     for name in ("tiny", "colors"):
         visitor.page.get_by_role("radio", name=name).check()
     visitor.page.get_by_role("tab", name="Model").click()
+    visitor.page.wait_for_timeout(300)
+    held[0].continue_()
     visitor.page.wait_for_timeout(1500)
     expect(visitor.page.locator("#numbers").get_by_role("heading", name="colors")).to_be_visible()
 
