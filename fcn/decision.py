@@ -41,6 +41,13 @@ def decide(
         all classes (height, width) float32, which are not a number where a score is not or is
         +infinity.
     """
+    if isinstance(scores, Upscored) and scores.gpu is not None:
+        from . import gpu_decision  # needs torch
+
+        everything = np.arange(scores.shape[0])
+        return gpu_decision.decide(
+            scores, size, temperature, everything if present is None else present, scores.gpu
+        )
     width, height = size
     is_present = np.ones(scores.shape[0], bool)
     if present is not None:

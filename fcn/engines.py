@@ -51,6 +51,11 @@ class Engine(ABC):
     def kernels(self) -> Mapping[str, np.ndarray]:
         """By name, ``KERNELS``: the weights (num_classes, 1, 2s, 2s) of the deconvolutions."""
 
+    @property
+    def gpu(self) -> str | None:
+        """Where scores should be brought to size, as torch names it; None for this process."""
+        return None
+
     def scores(
         self, image: np.ndarray, strides: Sequence[int]
     ) -> Mapping[int, np.ndarray | Upscored]:
@@ -64,7 +69,7 @@ class Engine(ABC):
             By stride (num_classes, h, w) float32 logits.
         """
         maps, kernels, shape = self.maps(image), self.kernels, image.shape[:2]
-        return {stride: fuse(maps, kernels, stride, shape) for stride in strides}
+        return {stride: fuse(maps, kernels, stride, shape, self.gpu) for stride in strides}
 
     @abstractmethod
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,6 +92,12 @@ class TorchEngine(Engine):
     def __init__(self, model: "FCN") -> None:
         self.model = model
         self.config = model.config
+
+    @property
+    def gpu(self) -> str | None:
+        """The GPU that the network is on now, see ``Engine``."""
+        device = self.model.mean.device
+        return str(device) if device.type == "cuda" else None
 
     @classmethod
     def load(cls, folder: Path, device: str | None) -> "TorchEngine":

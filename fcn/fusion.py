@@ -26,18 +26,27 @@ class Upscored:
         scores: (C, h, w) float32.
         kernel: (C, 1, 2s, 2s) float32.
         shape: (H, W) to cut to, at most (s h, s w).
+        gpu: As torch names it: where ``decision.decide`` should make them; None for here.
 
     Attributes:
         coarse: The scores, before they are brought up.
+        kernel: What they are brought up by.
         shape: (C, H, W).
         dtype: float32.
+        gpu: As given.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, scores: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        scores: np.ndarray,
+        kernel: np.ndarray,
+        shape: tuple[int, ...],
+        gpu: str | None = None,
+    ) -> None:
         count, factor = len(scores), kernel.shape[-1] // 2
-        self.coarse = scores
+        self.coarse, self.kernel, self.gpu = scores, kernel, gpu
         self.shape = count, shape[0], shape[1]
         self._factor = factor
         self._padded = np.pad(scores, ((0, 0), (1, 1), (1, 1)))
@@ -77,6 +86,7 @@ def fuse(
     kernels: Mapping[str, np.ndarray],
     stride: int,
     shape: tuple[int, ...],
+    gpu: str | None = None,
 ) -> Upscored:
     """Fuse score maps from coarse to fine and bring them to the picture's size.
 
@@ -86,11 +96,12 @@ def fuse(
         kernels: By name, ``KERNELS``: the weights (C, 1, 2s, 2s) of the deconvolutions.
         stride: 32, 16 or 8: the finest map that is fused in.
         shape: The picture's (H, W).
+        gpu: See ``Upscored``.
 
     Returns:
         Logits (C, H, W) float32, computed when they are asked for.
     """
-    return Upscored(add_skips(maps, kernels, stride), kernels[f"upscore{stride}"], shape)
+    return Upscored(add_skips(maps, kernels, stride), kernels[f"upscore{stride}"], shape, gpu)
 
 
 def add_skips(

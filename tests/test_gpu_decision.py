@@ -1,0 +1,56 @@
+"""What a GPU decides is what numpy decides; here it is asked of the CPU."""
+
+import numpy as np
+import pytest
+from test_decision import coarse
+
+from fcn import decision, gpu_decision
+from fcn.fusion import Upscored
+from fcn.head import bilinear_kernel
+
+
+def upscored(count: int, gpu: str | None = None) -> Upscored:
+    """Scores as a network of stride 8 gives them for a picture of 125x93."""
+    kernel = bilinear_kernel(8).expand(count, 1, -1, -1).numpy() * np.float32(1.1)
+    return Upscored(coarse(count, 12, 16), kernel, (93, 125), gpu)
+
+
+@pytest.mark.parametrize("count", [4, 150])
+@pytest.mark.parametrize("size", [(125, 93), (300, 201), (60, 41), (200, 40), (1, 1)])
+@pytest.mark.parametrize("floats", [1, 2**26])
+def test_it_decides_as_numpy_does(
+    count: int, size: tuple[int, int], floats: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gpu_decision, "FLOATS", floats)  # one class at a time, or all
+    present = np.arange(count)[1::2]
+    expected = decision.decide(upscored(count), size, 1.3, present)
+    labels, confidence = gpu_decision.decide(upscored(count), size, 1.3, present, "cpu")
+    assert labels.dtype == np.uint8 and confidence.dtype == np.float32
+    assert (labels == expected[0]).mean() > 0.999
+    np.testing.assert_allclose(confidence, expected[1], atol=3e-5)
+
+
+@pytest.mark.parametrize("floats", [1, 2**26])
+def test_the_first_of_equals_is_chosen(floats: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gpu_decision, "FLOATS", floats)
+    scores = upscored(4)
+    scores.coarse[:] = 0
+    labels, confidence = gpu_decision.decide(scores, (9, 9), 1, np.array([1, 2, 3]), "cpu")
+    assert (labels == 1).all()
+    np.testing.assert_allclose(confidence, 0.25, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_a_number_shows(bad: float):
+    scores = upscored(4)
+    scores.coarse[2, 3, 4] = bad
+    _, confidence = gpu_decision.decide(scores, (125, 93), 1, np.arange(4), "cpu")
+    assert np.isnan(confidence).any()
+
+
+def test_scores_are_decided_where_they_belong(monkeypatch: pytest.MonkeyPatch):
+    expected = gpu_decision.decide(upscored(4), (70, 50), 1.3, np.arange(4), "cpu")
+    monkeypatch.setattr(decision, "_choose", None)  # numpy's way is not gone
+    found = decision.decide(upscored(4, "cpu"), (70, 50), 1.3)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
