@@ -65,7 +65,7 @@ def publish(run: Path, model: str, space_name: str, force: bool) -> None:
         return
     served = f"{model}@{pushed.revision}"
     try:
-        print(space.publish(space_name, served, timeout=timeout))
+        print(space.publish(space_name, served, timeout=timeout, is_retrained=True))
     except InputError as error:
         again = f"python -m fcn space {space_name} --model {served}"
         raise InputError(f"{error} The push went through; for the Space: {again}") from error

@@ -36,7 +36,13 @@ Made by `python -m fcn space`: change the repository that has it, not this one.
 """
 
 
-def publish(name: str, model: str = "", hardware: str = "", timeout: float = PATIENCE) -> str:
+def publish(
+    name: str,
+    model: str = "",
+    hardware: str = "",
+    timeout: float = PATIENCE,
+    is_retrained: bool = False,
+) -> str:
     """Make a Space or bring it up to date, and restart it.
 
     Args:
@@ -45,6 +51,8 @@ def publish(name: str, model: str = "", hardware: str = "", timeout: float = PAT
             Space has if empty, and if it has none, the bundled ones.
         hardware: As the Hub names it; what the Space has if empty.
         timeout: Seconds without progress after which it is given up.
+        is_retrained: Whether the model is an update, so that a Space which serves it among
+            others goes on to serve those.
 
     Returns:
         What happened, in a sentence.
@@ -53,14 +61,16 @@ def publish(name: str, model: str = "", hardware: str = "", timeout: float = PAT
         InputError: If the model is no checkpoint, or the Hub refuses or cannot be had.
     """
     check(name, model, hardware)
-    wanted = [look(one, timeout) for one in model.split()]
+    wanted = {one: look(one, timeout) for one in model.split()}
 
     def job(watch: Watch) -> str:
         api = HfApi()
         old_model, old_hardware = read_state(api, name)
         watch.move()
         served, runs_on = model or old_model, hardware or old_hardware or FREE
-        listings = wanted or [read_listing(one) for one in served.split()]
+        if is_retrained:
+            served = renew(old_model, model)
+        listings = [wanted.get(one) or read_listing(one) for one in served.split()]
         variables = [{"key": VARIABLE, "value": served}] if served else None
         if not old_hardware:
             api.create_repo(
@@ -122,6 +132,17 @@ def read_state(api: HfApi, name: str) -> tuple[str, str]:
     variables = api.get_space_variables(name)
     model = variables[VARIABLE].value if VARIABLE in variables else ""
     return model or "", (runtime and (runtime.requested_hardware or runtime.hardware)) or FREE
+
+
+def renew(served: str, model: str) -> str:
+    """What a Space serves, with ``user/model@revision`` in the place of its older revision.
+
+    Example:
+        >>> renew("me/a@v1 me/b", "me/a@v2"), renew("me/b", "me/a@v2")
+        ('me/a@v2 me/b', 'me/a@v2')
+    """
+    older = [one for one in served.split() if one.partition("@")[0] == model.partition("@")[0]]
+    return " ".join(model if one in older else one for one in served.split()) if older else model
 
 
 def is_stale(name: str) -> bool:

@@ -242,6 +242,20 @@ def test_a_space_that_fails_after_the_push_tells_its_command(
     assert answer["error"].endswith(f"python -m fcn space me/closed --model me/fresh@{commit}")
 
 
+def test_a_retrained_network_keeps_its_place_among_the_others_of_a_space(
+    hub: FakeHub, client: HubClient, tmp_path: Path
+) -> None:
+    for name in ("me/one", "me/two"):
+        hub.put(name, {one.name: one.read_bytes() for one in write_run(tmp_path / "run").iterdir()})
+    client.run("space", "me/several", "--model", "me/two me/one@main")
+    for name, also in (("me/one", "me/two "), ("me/alone", "")):
+        given = {"run": str(tmp_path / "run"), "model": name, "space": "me/several", "force": True}
+        answer = client.ask("publish", **given)
+        served = f"{also}{name}@{hub.model(name).head.oid}"
+        assert answer["out"].endswith(f"spaces/me/several serves {served}.\n")
+        assert hub.space("me/several").variables["FCN_MODEL"]["value"] == served
+
+
 @pytest.mark.parametrize(
     ("flags", "token", "told"),
     [
