@@ -10,7 +10,7 @@ import torch
 from accelerate.state import AcceleratorState
 from fakehub import FakeHub
 
-from fcn import checkpoint, saving
+from fcn import checkpoint, fitting, saving
 from fcn.model import FCN
 from fcn.palette import distinct
 from fcn.shapes import SHAPES
@@ -45,6 +45,12 @@ def fresh_accelerate() -> Iterator[None]:
     """Let each test choose its own precision: Accelerate keeps one for the whole process."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def fits_on_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs choose how they are served on a few photos: on all, that takes them longest."""
+    monkeypatch.setattr(fitting, "PHOTOS", 10)
 
 
 def build_tiny(classes: list[str], **arguments: object) -> FCN:

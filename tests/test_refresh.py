@@ -46,10 +46,16 @@ def train(variables: dict[str, str], *flags: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(hub: FakeHub, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on shapes that was pushed as ``me/net``; the commit is tagged v1."""
+def run(
+    hub: FakeHub,
+    variables: dict[str, str],
+    few_shapes: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A run that was pushed as ``me/net``; the commit is tagged v1."""
     run = tmp_path_factory.mktemp("runs") / "shapes"
-    printed = train(variables, "--dataset", "shapes", "--output", run, "--push", "me/net")
+    data = ["--dataset", "folder", "--data", few_shapes]
+    printed = train(variables, *data, "--output", run, "--push", "me/net")
     commit = hub.model("me/net").head.oid
     assert printed.endswith(f"Pushed: {hub.url}/me/net/commit/{commit}\n")
     hub.model("me/net").tags["v1"] = commit
@@ -58,7 +64,7 @@ def run(hub: FakeHub, variables: dict[str, str], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def few_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small pictures a split as files: soon trained on, and another data set than shapes."""
+    """Two small pictures a split as files: soon trained on."""
     folder = tmp_path_factory.mktemp("data")
     for split in ("train", "val"):
         data = open_dataset("shapes", folder, split)
@@ -123,7 +129,7 @@ def test_a_refresh_moves_the_space_and_the_next_start_but_not_what_is_pinned(
     restarts = space.restarts
 
     recipe = checkpoint.resolve(run) / "training.json"
-    flags = ["--config", recipe, "--dataset", "folder", "--data", few_shapes, "--force"]
+    flags = ["--config", recipe, "--data", few_shapes, "--steps", 20, "--force"]
     flags += ["--output", tmp_path / "new", "--push", "me/net", "--space", "me/demo"]
     printed = train(variables, *flags)
     second = hub.model("me/net").head.oid
