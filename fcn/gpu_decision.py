@@ -15,7 +15,7 @@ from torch import Tensor
 from .fusion import Upscored
 from .head import deconvolve
 
-FLOATS = 2**26  # of scores made at a time: 256 MB
+FLOATS = 2**24  # of scores made at a time, 64 MB: a training run has the rest of the memory
 
 
 @torch.inference_mode()

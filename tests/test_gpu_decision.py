@@ -17,7 +17,7 @@ def upscored(count: int, gpu: str | None = None) -> Upscored:
 
 @pytest.mark.parametrize("count", [4, 150])
 @pytest.mark.parametrize("size", [(125, 93), (300, 201), (60, 41), (200, 40), (1, 1)])
-@pytest.mark.parametrize("floats", [1, 2**26])
+@pytest.mark.parametrize("floats", [1, 2**24])
 def test_it_decides_as_numpy_does(
     count: int, size: tuple[int, int], floats: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -30,7 +30,7 @@ def test_it_decides_as_numpy_does(
     np.testing.assert_allclose(confidence, expected[1], atol=3e-5)
 
 
-@pytest.mark.parametrize("floats", [1, 2**26])
+@pytest.mark.parametrize("floats", [1, 2**24])
 def test_the_first_of_equals_is_chosen(floats: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gpu_decision, "FLOATS", floats)
     scores = upscored(4)
