@@ -41,18 +41,15 @@ def decide(
         all classes (height, width) float32, which are not a number where a score is not or is
         +infinity.
     """
+    if present is None:
+        present = np.arange(scores.shape[0])
     if isinstance(scores, Upscored) and scores.gpu is not None:
         from . import gpu_decision  # needs torch
 
-        everything = np.arange(scores.shape[0])
-        return gpu_decision.decide(
-            scores, size, temperature, everything if present is None else present, scores.gpu
-        )
+        return gpu_decision.decide(scores, size, temperature, present, scores.gpu)
     width, height = size
-    is_present = np.ones(scores.shape[0], bool)
-    if present is not None:
-        is_present[:] = False
-        is_present[present] = True
+    is_present = np.zeros(scores.shape[0], bool)
+    is_present[present] = True
     scores = _reduce(scores, size)
     labels = np.empty((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)

@@ -67,9 +67,8 @@ def publish(
         api = HfApi()
         old_model, old_hardware = read_state(api, name)
         watch.move()
-        served, runs_on = model or old_model, hardware or old_hardware or FREE
-        if is_retrained:
-            served = renew(old_model, model)
+        served = renew(old_model, model) if is_retrained else model or old_model
+        runs_on = hardware or old_hardware or FREE
         listings = [wanted.get(one) or read_listing(one) for one in served.split()]
         variables = [{"key": VARIABLE, "value": served}] if served else None
         if not old_hardware:
@@ -141,8 +140,12 @@ def renew(served: str, model: str) -> str:
         >>> renew("me/a@v1 me/b", "me/a@v2"), renew("me/b", "me/a@v2")
         ('me/a@v2 me/b', 'me/a@v2')
     """
-    older = [one for one in served.split() if one.partition("@")[0] == model.partition("@")[0]]
-    return " ".join(model if one in older else one for one in served.split()) if older else model
+    names = [one.partition("@")[0] for one in served.split()]
+    renewed = model.partition("@")[0]
+    if renewed not in names:
+        return model
+    kept = zip(names, served.split(), strict=True)
+    return " ".join(model if name == renewed else one for name, one in kept)
 
 
 def is_stale(name: str) -> bool:

@@ -187,6 +187,7 @@ def write_run(folder: Path, **metrics: object) -> Path:
     [
         ({"mean_iou": 0.4999}, "49.99 % mIoU is less than the 50.00 % of me/"),
         ({"mean_iou": None}, "0.00 % mIoU is less than the 50.00 % of me/"),
+        ({"mean_iou": 0.9, "dataset": "camvid"}, "was scored on another data set"),
         ({"mean_iou": 0.9, "split": "train"}, "was scored on another split"),
         ({"mean_iou": 0.9, "classes": ["dog"]}, "was scored on other classes"),
     ],

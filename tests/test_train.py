@@ -183,7 +183,9 @@ def launch(output: Path, *flags: str) -> subprocess.Popen[str]:
 
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     flags = ["--dropout", "0", "--precision", "fp32", "--steps", "10"]
-    start(tmp_path / "one", *flags).communicate(timeout=600)  # which fits on as many photos
+    process = start(tmp_path / "one", *flags)  # not in this process, which fits on fewer photos
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
     process = launch(tmp_path / "two", *flags)
     shown, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
