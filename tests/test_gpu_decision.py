@@ -1,12 +1,19 @@
 """What a GPU decides is what numpy decides; here it is asked of the CPU."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
+from conftest import CLASSES, build_tiny
 from test_decision import coarse
 
 from fcn import decision, gpu_decision
+from fcn.engines import TorchEngine
 from fcn.fusion import Upscored
 from fcn.head import bilinear_kernel
+from fcn.segmenter import Segmenter
+from fcn.shapes import draw_scene
 
 
 def upscored(count: int, gpu: str | None = None) -> Upscored:
@@ -54,3 +61,20 @@ def test_scores_are_decided_where_they_belong(monkeypatch: pytest.MonkeyPatch):
     found = decision.decide(upscored(4, "cpu"), (70, 50), 1.3)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_network_on_a_gpu_has_its_photos_decided_there(monkeypatch: pytest.MonkeyPatch):
+    segmenter, (photo, _) = Segmenter.of(build_tiny(CLASSES), ""), draw_scene(0)
+    expected = segmenter(photo)
+    monkeypatch.setattr(TorchEngine, "gpu", "cpu")
+    monkeypatch.setattr(decision, "_choose", None)
+    found = segmenter(photo)
+    assert (found.labels == expected.labels).mean() > 0.999
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=3e-5)
+
+
+@pytest.mark.parametrize(("device", "gpu"), [("cuda:1", "cuda:1"), ("cpu", None), ("mps", None)])
+def test_an_engine_knows_its_gpu(device: str, gpu: str | None):
+    # There is no GPU here to put a network on.
+    model = SimpleNamespace(mean=SimpleNamespace(device=torch.device(device)), config={})
+    assert TorchEngine(model).gpu == gpu
