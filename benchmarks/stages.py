@@ -16,7 +16,6 @@ from measuring import build_parser, draw_chart, draw_photo, report, summarise
 from PIL import Image
 
 from fcn.answer import LONGEST_SIDE, describe
-from fcn.decision import decide
 from fcn.engines import OnnxEngine
 from fcn.errors import InputError
 from fcn.fusion import fuse
@@ -51,12 +50,7 @@ def answer(engine: OnnxEngine, file: Path, laps: Laps) -> None:
     maps = laps.time("network", lambda: engine.maps(small))
     shape = small.shape[:2]
     scores = laps.time("add skips", lambda: fuse(maps, engine.kernels, segmenter.stride, shape))
-
-    def choose() -> tuple[np.ndarray, np.ndarray]:
-        present = segmenter.find_present(scores)
-        return decide(scores, photo.size, segmenter.temperature, present)
-
-    found = laps.time("upscale and decide", choose)
+    found = laps.time("upscale and decide", lambda: segmenter.decide(scores, photo.size))
     names = segmenter.classes, segmenter.palette, segmenter.source
     segmentation = Segmentation(*found, *names, seconds=0)
     sent = str(file) if is_shown_alike(file, LONGEST_SIDE) else ""

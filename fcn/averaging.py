@@ -12,6 +12,7 @@ from PIL import Image
 
 from .decision import softmax
 from .engines import Engine
+from .fusion import Upscored
 from .segmenter import Segmenter
 
 
@@ -19,6 +20,12 @@ def average(segmenter: Segmenter, scales: Sequence[float], flip: bool) -> Segmen
     """A segmenter that answers with the mean over scales and, if asked, mirror images."""
     engine = AveragedEngine(segmenter._engine, scales, flip)
     return Segmenter(engine, segmenter.source, segmenter.metrics)
+
+
+class Averaged(np.ndarray):
+    """Scores (num_classes, h, w), and the presence of their classes as ``Upscored`` has it."""
+
+    presence: np.ndarray | None = None
 
 
 class AveragedEngine(Engine):
@@ -42,23 +49,30 @@ class AveragedEngine(Engine):
         """The network's own, see ``Engine``."""
         return self.engine.kernels
 
-    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, Averaged]:
         """Logarithms of averaged probabilities, (num_classes, h, w) float32, see ``Engine``."""
         height, width = image.shape[:2]
         shape = len(self.config["classes"]), height, width
         totals = {stride: np.zeros(shape, np.float32) for stride in strides}
+        presence: list[np.ndarray] = []
         for scale in self.scales:
             size = max(1, round(scale * width)), max(1, round(scale * height))
             small = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
             for step in (1, -1) if self.flip else (1,):
                 turned = np.ascontiguousarray(small[:, ::step])
                 for stride, scores in self.engine.scores(turned, strides).items():
+                    if isinstance(scores, Upscored) and scores.presence is not None:
+                        presence.append(scores.presence)
                     back = np.ascontiguousarray(np.asarray(scores)[..., ::step])
                     maps = (Image.fromarray(one) for one in back)
                     whole = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
                     totals[stride] += softmax(np.stack([np.asarray(one) for one in whole]), 0)
         count = len(self.scales) * (2 if self.flip else 1)
-        return {stride: np.log(total / count + 1e-12) for stride, total in totals.items()}
+        averaged = {}
+        for stride, total in totals.items():
+            averaged[stride] = np.log(total / count + 1e-12).view(Averaged)
+            averaged[stride].presence = np.mean(presence, 0) if presence else None
+        return averaged
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Those of the picture as it is, see ``Engine``."""

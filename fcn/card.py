@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .config import TrainConfig
 from .scores import PICTURES, TITLES, percent
+from .segmentation import BACKGROUND
 
 CARD = """---
 {{ card_data }}
@@ -177,15 +178,26 @@ def calibration_line(metrics: dict[str, Any]) -> str:
     )
 
 
-def absence_line(metrics: dict[str, Any]) -> str:
+def absence_line(config: dict[str, Any], metrics: dict[str, Any]) -> str:
     """When a class is not found in a photo, and what that gains; empty if all may be."""
     fitted = metrics.get("fitted", {})
     if not fitted.get("absent_below"):
         return ""
     below, scores = fitted["absent_below"], fitted["mean_iou_by_absent_below"]
-    return (
+    rule = (
         f"A class that is nowhere in a photo at least {100 * below:.0f} % probable is not found in"
-        f" it. So the mean IoU is {percent(scores[str(below)])}, and without that rule"
+        " it."
+    )
+    if config.get("presence"):
+        rule += (
+            " That is its probability by the scores, times the one that the photo shows it at all,"
+            f" by a classifier of whole photos fitted on {fitted['training_photos']:,} of the"
+            " training split."
+        )
+    if BACKGROUND in config["classes"]:
+        rule += " What looks like a class that is not found is background."
+    return (
+        f"{rule} So the mean IoU is {percent(scores[str(below)])}, and without that rule"
         f" {percent(scores['0.0'])}."
     )
 
@@ -238,7 +250,7 @@ def build_card(
         scores=score_table(metrics),
         per_class=table(["class", "IoU"], ([key, percent(one)] for key, one in per_class.items())),
         calibration=calibration_line(metrics),
-        absence=absence_line(metrics),
+        absence=absence_line(config, metrics),
         pictures="\n".join(f"![{PICTURES[name]}]({name})" for name in shown),
         steps=f"{training['step']:,}",
         minutes=round(training["seconds"] / 60),

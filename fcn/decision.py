@@ -4,7 +4,8 @@ Scores are brought to the photo's size, never class ids: bilinearly, with half-p
 with anti-aliasing where the photo is the smaller of the two, as Pillow and torch do. At a photo's
 size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and of many
 classes only those that come near the best one of a tile are looked at there. A class that the
-network is nowhere sure of may be left out of the whole photo: see ``find_present``.
+network is nowhere sure of may be left out of the whole photo, see ``find_present``: what looks like
+it is then background, or, where there is no background, the next best.
 """
 
 import os
@@ -27,6 +28,7 @@ def decide(
     size: tuple[int, int],
     temperature: float = 1.0,
     present: np.ndarray | None = None,
+    background: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the best class of every pixel of a photo.
 
@@ -35,18 +37,19 @@ def decide(
         size: The photo's (width, height).
         temperature: Logits are divided by it.
         present: Ids of the classes to choose from, rising, at least one; all if None.
+        background: One of them, to whose probability that of all absent classes is added.
 
     Returns:
         Labels (height, width) uint8, the first of equals, and their softmax probabilities among
-        all classes (height, width) float32, which are not a number where a score is not or is
-        +infinity.
+        all classes (height, width) float32, the background's with those that are added to it; they
+        are not a number where a score is not or is +infinity.
     """
     if present is None:
         present = np.arange(scores.shape[0])
     if isinstance(scores, Upscored) and scores.gpu is not None:
         from . import gpu_decision  # needs torch
 
-        return gpu_decision.decide(scores, size, temperature, present, scores.gpu)
+        return gpu_decision.decide(scores, size, temperature, present, background, scores.gpu)
     width, height = size
     is_present = np.zeros(scores.shape[0], bool)
     is_present[present] = True
@@ -68,6 +71,8 @@ def decide(
             near = near / np.float32(temperature)
             some = _contenders(near, is_present)
             tile = y.enlarge(x.enlarge(near[some], 2), 1)
+            if background is not None and not is_present[some].all():
+                tile, some = _add_absent(tile, some, is_present[some], background)
             chosen = _choose(tile, some, is_present[some])
             labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = chosen
 
@@ -85,10 +90,11 @@ def find_present(
     """Find the classes that a photo may be said to show.
 
     A network that takes a shadow for a sheep is seldom sure of it anywhere, and of a sheep it
-    mostly is somewhere.
+    mostly is somewhere. If the scores come with the probability of each class's presence, that
+    counts as well: the two are multiplied.
 
     Args:
-        scores: (C, h, w) logits.
+        scores: (C, h, w) logits, maybe with an attribute ``presence``, see ``Upscored``.
         temperature: Logits are divided by it.
         absent_below: A class whose highest probability is less than this is taken to be absent.
         background: The class that never is; if there is none, the one with the highest
@@ -102,6 +108,9 @@ def find_present(
     # The cells of the finest map suffice: to bring all scores to size first would take far longer.
     coarse = scores.coarse if isinstance(scores, Upscored) else scores
     highest = softmax(coarse / np.float32(temperature), 0).max((1, 2))
+    presence = getattr(scores, "presence", None)
+    if presence is not None:
+        highest *= presence
     # What is not a number is kept, so that damaged weights are noticed.
     is_present = ~(highest < absent_below)
     is_present[highest.argmax() if background is None else background] = True
@@ -184,6 +193,19 @@ def _between(scores: np.ndarray, pick: Callable[..., np.ndarray]) -> np.ndarray:
     if scores.shape[2] > 1:
         scores = pick(scores[:, :, :-1], scores[:, :, 1:])
     return scores
+
+
+def _add_absent(
+    tile: np.ndarray, ids: np.ndarray, is_present: np.ndarray, background: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of (k, rows, columns) scores those of present classes, and of the rest as background."""
+    is_rest = ~is_present | (ids == background)
+    rest = tile[is_rest]
+    best = rest.max(0)
+    tile = np.concatenate([tile[~is_rest], (best + np.log(np.exp(rest - best).sum(0)))[None]])
+    ids = np.append(ids[~is_rest], background)
+    order = ids.argsort()
+    return tile[order], ids[order]
 
 
 def _choose(

@@ -26,6 +26,7 @@ from .fusion import KERNELS, MAPS, Upscored, fuse
 
 if TYPE_CHECKING:
     import onnxruntime
+    from torch import Tensor
 
     from .model import FCN
 
@@ -80,7 +81,8 @@ class Engine(ABC):
 
         Returns:
             ``score_fr`` (num_classes, h/32, w/32), ``score_pool4`` (num_classes, h/16, w/16) and
-            ``score_pool3`` (num_classes, h/8, w/8), float32; sizes round up.
+            ``score_pool3`` (num_classes, h/8, w/8), float32; sizes round up. And, if the network
+            has it, ``presence`` (num_classes,): the logits of ``presence.Presence``.
         """
 
 
@@ -126,12 +128,16 @@ class TorchEngine(Engine):
         """Score a picture at low resolution, see ``Engine``."""
         import torch
 
-        model = self.model.eval()
         with torch.inference_mode():
-            pixels = torch.from_numpy(image).to(model.mean.device)
-            images = pixels.permute(2, 0, 1)[None].float() / 255  # (1, 3, h, w), channels last
-            maps = model.head.scores(model.features(images))
+            maps = self.model.eval().maps(self.images(image))
             return {name: one[0].float().cpu().numpy() for name, one in maps.items()}
+
+    def images(self, image: np.ndarray) -> "Tensor":
+        """A picture as the network takes it, on its device: (1, 3, h, w), channels last."""
+        import torch
+
+        pixels = torch.from_numpy(image).to(self.model.mean.device)
+        return pixels.permute(2, 0, 1)[None].float() / 255
 
 
 def _best_device() -> str:
@@ -180,13 +186,19 @@ class OnnxEngine(Engine):
         config |= checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
         shapes = {one.name: one.shape for one in session.get_outputs()}
         count = len(config.get("classes", ()))
-        if not {*MAPS, *KERNELS} <= set(shapes) or shapes[MAPS[0]][1] != count:
+        wanted = {*MAPS, *KERNELS, *cls._optional(config)}
+        if not wanted <= set(shapes) or shapes[MAPS[0]][1] != count:
             raise InputError(f"{file} is of another network than config.json beside it tells of.")
         return cls(session, config)
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""
-        return {name: one[0] for name, one in self._run(MAPS, image).items()}
+        names = (*MAPS, *self._optional(self.config))
+        return {name: one[0] for name, one in self._run(names, image).items()}
+
+    @staticmethod
+    def _optional(config: dict[str, Any]) -> tuple[str, ...]:
+        return ("presence",) if config.get("presence") else ()  # older checkpoints have none
 
     @cached_property
     def kernels(self) -> dict[str, np.ndarray]:

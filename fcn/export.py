@@ -45,13 +45,14 @@ IMAGES = 32  # to calibrate on
 
 
 class Maps(nn.Module):
-    """A network from a uint8 picture to ``MAPS``, and its ``KERNELS``."""
+    """A network from a uint8 picture to ``MAPS``, its ``KERNELS``, and presence if it has it."""
 
     mean: Tensor
 
     def __init__(self, model: FCN) -> None:
         super().__init__()
         self.backbone, self.head = copy.deepcopy(model.backbone), model.head
+        self.presence = model.presence
         # ONNX Runtime's fast convolution takes channels by fours, so the picture gets one of zeros.
         self.register_buffer("mean", F.pad(255 * model.mean, (0, 0, 0, 0, 0, 1)))  # (4, 1, 1)
         # Dividing the first weights is the same as dividing every pixel.
@@ -61,9 +62,11 @@ class Maps(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Score a picture (h, w, 3)."""
         images = F.pad(image, (0, 1)).permute(2, 0, 1)[None].float()  # (1, 4, h, w)
-        maps = self.head.scores(self.backbone(images - self.mean))
+        features = self.backbone(images - self.mean)
+        maps = self.head.scores(features)
         kernels = [self.head.get_parameter(f"{name}.weight").clone() for name in KERNELS]
-        return *(maps[name] for name in MAPS), *kernels
+        presence = [] if self.presence is None else [self.presence(features)]
+        return *(maps[name] for name in MAPS), *kernels, *presence
 
 
 class Pictures(CalibrationDataReader):
@@ -151,7 +154,7 @@ def trace(model: FCN) -> onnx.ModelProto:
         dynamo=True,
         dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},),
         input_names=["image"],
-        output_names=[*MAPS, *KERNELS],
+        output_names=[*MAPS, *KERNELS, *(["presence"] if model.presence else [])],
         verbose=False,
     )
     assert program is not None

@@ -3,28 +3,39 @@
 A network trained on small photos is lost on large ones, so the size at which it sees them is
 chosen by mean IoU. Its probabilities are too sure of themselves, so its logits are divided by one
 temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). And in a photo of a few
-classes it sees specks of others, so it is chosen, by mean IoU, how probable a class must be
-somewhere in a photo to be found there. The convention: the temperature is fitted on every other
+classes it sees others, so a classifier of whole photos is fitted, on the training split (see
+``presence.py``), and it is chosen, by mean IoU, how probable a class must be somewhere in a photo
+to be found there. The convention: the temperature is fitted on every other
 photo, and the calibration error reported is that of the rest; if it is no smaller there than
 without, the temperature is 1.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from tqdm import tqdm
 
 from .datasets import SegmentationDataset, spread
-from .decision import decide, softmax
+from .decision import softmax
+from .engines import TorchEngine
 from .evaluation import Scored, describe, evaluate
 from .metrics import IGNORE_INDEX, ConfusionMatrix
+from .presence import Presence, pool
 from .segmenter import LARGEST_ENLARGEMENT, STRIDES, Segmenter
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
-ABSENT_BELOW = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+ABSENT_BELOW = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# Mean IoU that differs by less may differ by chance. Of thresholds that close to the best the
+# highest is taken, where there is a background for what looks like an absent class.
+NO_WORSE = 0.005
+SHOWN = 0.002  # of a photo's labelled pixels: with more of them it shows a class
+TRAINING_PHOTOS = 5000  # that presence is fitted on, evenly spread
 PHOTOS = 400  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
 BINS = 15
@@ -38,7 +49,8 @@ class Fitted:
     Attributes:
         inference_size: Long side in pixels that photos should be scaled to.
         temperature: Logits divided by this give calibrated probabilities.
-        absent_below: Highest probability of a class in a photo below which it is not found there.
+        absent_below: A class's highest probability in a photo, times that of its presence, below
+            which it is not found there.
         report: The choices in plain JSON types, with mean IoU by size and by ``absent_below``, and
             the expected calibration error without and with the temperature, of all classes.
     """
@@ -50,13 +62,18 @@ class Fitted:
 
 
 def fit(
-    segmenter: Segmenter, dataset: SegmentationDataset, size: int, progress: bool = True
+    segmenter: Segmenter,
+    train_set: SegmentationDataset,
+    dataset: SegmentationDataset,
+    size: int,
+    progress: bool = True,
 ) -> Fitted:
     """Choose what is fitted of a network; leaves it set in the segmenter.
 
     Args:
         segmenter: Whose network it is.
-        dataset: The validation split.
+        train_set: The training split, for presence.
+        dataset: The validation split, for all else.
         size: Long side in pixels that photos were scaled to in training.
         progress: Whether to show a bar on stderr.
     """
@@ -70,6 +87,9 @@ def fit(
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
         scores[one] = matrix.mean_iou
     segmenter.inference_size = max(scores, key=lambda one: scores[one])
+    report: dict[str, Any] = {"photos": len(photos)}
+    if isinstance(segmenter._engine, TorchEngine):
+        report["training_photos"] = fit_presence(segmenter, segmenter._engine, train_set, progress)
     fitted, held_out = (
         sample_logits(segmenter, dataset, chosen) for chosen in (photos[::2], photos[1::2])
     )
@@ -78,9 +98,8 @@ def fit(
     if after >= before:
         segmenter.temperature, after = 1.0, before
     by_absence = score_absence(segmenter, dataset, photos)
-    segmenter.absent_below = max(by_absence, key=lambda one: by_absence[one])
-    report = {
-        "photos": len(photos),
+    segmenter.absent_below = choose_absence(by_absence, segmenter.background is not None)
+    report |= {
         "mean_iou_by_size": {str(size): score for size, score in scores.items()},
         "inference_size": segmenter.inference_size,
         "temperature": segmenter.temperature,
@@ -90,6 +109,57 @@ def fit(
     }
     chosen = segmenter.inference_size, segmenter.temperature, segmenter.absent_below
     return Fitted(*chosen, report)
+
+
+def fit_presence(
+    segmenter: Segmenter, engine: TorchEngine, train_set: SegmentationDataset, progress: bool
+) -> int:
+    """Give a network the classifier of whole photos, in place of one that it may have.
+
+    Args:
+        segmenter: Whose size photos are seen at.
+        engine: Its engine.
+        train_set: The training split.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        How many photos it rests on.
+    """
+    pooled, shown = [], []
+    bar = tqdm(
+        spread(len(train_set), TRAINING_PHOTOS),
+        desc="which classes a photo shows",
+        unit="photo",
+        file=sys.stderr,
+        mininterval=0.1 if sys.stderr.isatty() else 30,
+        disable=not progress,
+    )
+    engine.model.eval()
+    for index in bar:
+        photo, labels = train_set.read(index)
+        known = labels[labels != IGNORE_INDEX]
+        if not known.size:
+            continue
+        with torch.inference_mode():
+            features = engine.model.features(engine.images(np.array(segmenter.resize(photo))))
+            pooled.append(pool(features).cpu())
+        counts = np.bincount(known, minlength=len(segmenter.classes))
+        shown.append(torch.from_numpy(counts > SHOWN * known.size))
+    if not pooled:
+        return 0
+    presence = Presence(len(segmenter.classes))
+    presence.fit(torch.cat(pooled), torch.stack(shown).float())
+    # With the values that a checkpoint keeps.
+    engine.model.presence = presence.half().float().to(engine.model.mean.device)
+    return len(pooled)
+
+
+def choose_absence(by_absence: dict[float, float], has_background: bool) -> float:
+    """The threshold of the best mean IoU, or with a background the highest that is no worse."""
+    best = max(by_absence.values())
+    if not has_background:
+        return next(one for one, score in by_absence.items() if score == best)
+    return max(one for one, score in by_absence.items() if score >= best - NO_WORSE)
 
 
 def score_absence(
@@ -105,7 +175,7 @@ def score_absence(
             present = segmenter.find_present(scores)
             key = present.tobytes()  # most thresholds leave the same classes
             if key not in found:
-                found[key], _ = decide(scores, photo.size, segmenter.temperature, present)
+                found[key], _ = segmenter.decide(scores, photo.size, present)
             matrix.update(labels, found[key])
     return {one: matrix.mean_iou for one, matrix in matrices.items()}
 

@@ -27,6 +27,7 @@ class Upscored:
         kernel: (C, 1, 2s, 2s) float32.
         shape: (H, W) to cut to, at most (s h, s w).
         gpu: As torch names it: where ``decision.decide`` should make them; None for here.
+        presence: (C,) how probable it is that the picture shows a class; None if that is unknown.
 
     Attributes:
         coarse: The scores, before they are brought up.
@@ -34,6 +35,7 @@ class Upscored:
         shape: (C, H, W).
         dtype: float32.
         gpu: As given.
+        presence: As given.
     """
 
     dtype = np.dtype(np.float32)
@@ -44,9 +46,10 @@ class Upscored:
         kernel: np.ndarray,
         shape: tuple[int, ...],
         gpu: str | None = None,
+        presence: np.ndarray | None = None,
     ) -> None:
         count, factor = len(scores), kernel.shape[-1] // 2
-        self.coarse, self.kernel, self.gpu = scores, kernel, gpu
+        self.coarse, self.kernel, self.gpu, self.presence = scores, kernel, gpu, presence
         self.shape = count, shape[0], shape[1]
         self._factor = factor
         self._padded = np.pad(scores, ((0, 0), (1, 1), (1, 1)))
@@ -92,7 +95,8 @@ def fuse(
 
     Args:
         maps: By name, ``score_fr`` (C, H/32, W/32), and as far as the stride needs them
-            ``score_pool4`` (C, H/16, W/16) and ``score_pool3`` (C, H/8, W/8); sizes round up.
+            ``score_pool4`` (C, H/16, W/16) and ``score_pool3`` (C, H/8, W/8); sizes round up; and
+            maybe ``presence`` (C,), logits.
         kernels: By name, ``KERNELS``: the weights (C, 1, 2s, 2s) of the deconvolutions.
         stride: 32, 16 or 8: the finest map that is fused in.
         shape: The picture's (H, W).
@@ -101,7 +105,9 @@ def fuse(
     Returns:
         Logits (C, H, W) float32, computed when they are asked for.
     """
-    return Upscored(add_skips(maps, kernels, stride), kernels[f"upscore{stride}"], shape, gpu)
+    presence = np.exp(-np.logaddexp(0, -maps["presence"])) if "presence" in maps else None
+    fused, kernel = add_skips(maps, kernels, stride), kernels[f"upscore{stride}"]
+    return Upscored(fused, kernel, shape, gpu, presence)
 
 
 def add_skips(

@@ -24,6 +24,7 @@ def decide(
     size: tuple[int, int],
     temperature: float,
     present: np.ndarray,
+    background: int | None,
     device: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the best class of every pixel of a photo.
@@ -33,6 +34,7 @@ def decide(
         size: The photo's (width, height).
         temperature: Logits are divided by it.
         present: Ids of the classes to choose from, rising, at least one.
+        background: See ``decision.decide``.
         device: That makes the scores.
 
     Returns:
@@ -42,10 +44,15 @@ def decide(
     (count, *seen), shape = scores.shape, size[::-1]
     coarse = torch.from_numpy(scores.coarse).to(device)
     kernel = torch.from_numpy(scores.kernel).to(device)
-    ids = torch.from_numpy(present).to(device)
-    labels = ids[0].expand(shape)
+    # With a background, absent classes count as it, and are added up apart.
+    own = present if background is None else present[present != background]
+    ids = torch.from_numpy(own).to(device)
+    labels = torch.full(shape, int(present[0]), device=device)
     best = torch.full(shape, -math.inf, device=device)
     total = torch.full(shape, -math.inf, device=device)  # log of the sum of powers
+    rest = total  # the same of those that count as background
+    is_rest = torch.ones(count, dtype=torch.bool, device=device)
+    is_rest[ids] = False
     at_once = max(1, FLOATS // max(math.prod(seen), math.prod(shape)))
     for first in range(0, count, at_once):
         some = slice(first, first + at_once)
@@ -56,6 +63,12 @@ def decide(
             score, place = large[here - first].max(0)
             labels = torch.where(score > best, here[place], labels)
             best = torch.maximum(best, score)
+        if background is not None and is_rest[some].any():
+            rest = torch.logaddexp(rest, large[is_rest[some]].logsumexp(0))
+    if background is not None:
+        is_first = (rest == best) & (labels > background)
+        labels = torch.where((rest > best) | is_first, background, labels)
+        best = torch.maximum(best, rest)
     return labels.byte().cpu().numpy(), (best - total).exp().cpu().numpy()
 
 

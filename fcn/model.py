@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, write_json
 from .head import STRIDES, SkipFusion
+from .presence import Presence
 from .vgg import CAFFE, VGG, Features, Normalisation
 
 
@@ -39,8 +40,10 @@ class FCN(
         std: Then divided by.
         inference_size: Long side in pixels that photos should be scaled to; 0 leaves them.
         temperature: Logits divided by this give calibrated probabilities.
-        absent_below: Highest probability of a class in a photo below which it is not found there.
+        absent_below: A class's highest probability in a photo, times that of its presence, below
+            which it is not found there.
         doubt_below: Mean confidence of a photo below which its result deserves doubt.
+        presence: Whether the network also tells which classes a picture shows at all.
 
     Raises:
         ValueError: If a name, a stride or the length of the palette is wrong.
@@ -69,6 +72,7 @@ class FCN(
         temperature: float = 1.0,
         absent_below: float = 0.0,
         doubt_below: float = 0.0,
+        presence: bool = False,
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
@@ -93,6 +97,7 @@ class FCN(
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.backbone = VGG(backbone, head, width, dropout)
         self.head = SkipFusion(self.backbone.channels, self.num_classes)
+        self.presence = Presence(self.num_classes) if presence else None
 
     @property
     def num_classes(self) -> int:
@@ -111,6 +116,7 @@ class FCN(
             "temperature": self.temperature,
             "absent_below": self.absent_below,
             "doubt_below": self.doubt_below,
+            "presence": self.presence is not None,
         }
 
     @property
@@ -137,6 +143,17 @@ class FCN(
         """
         stride = check_stride(self.stride if stride is None else stride)
         return self.forward_all(images, (stride,))[stride]
+
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """What a picture is decided by, before anything is brought to size or fused.
+
+        Returns:
+            By name the score maps of ``SkipFusion.scores``, and, if the network has it,
+            ``presence`` (N, num_classes), see ``Presence``.
+        """
+        features = self.features(images)
+        maps = self.head.scores(features)
+        return maps if self.presence is None else maps | {"presence": self.presence(features)}
 
     def forward_all(self, images: Tensor, strides: tuple[int, ...] = STRIDES) -> dict[int, Tensor]:
         """Logits (N, num_classes, H, W) at each of the strides from one pass."""

@@ -148,6 +148,8 @@ def facts(
     lines["Temperature"] = temperature_line(segmenter, metrics)
     if segmenter.absent_below:
         lines["Finds a class"] = f"if somewhere {percent(segmenter.absent_below)} probable"
+        if config.get("presence"):
+            lines["Finds a class"] += ", by its scores times its presence in the whole photo"
     lines["Engine"] = ENGINE_TITLES.get(segmenter.engine, segmenter.engine)
     lines["Source"] = segmenter.source
     lines["Revision"] = segmenter.revision

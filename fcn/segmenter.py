@@ -52,7 +52,8 @@ class Segmenter:
         stride: The stride that is used when none is asked for.
         inference_size: Long side in pixels that photos are scaled to; 0 leaves them.
         temperature: Logits divided by this give calibrated probabilities.
-        absent_below: A class that is nowhere in a photo as probable as this is not found in it.
+        absent_below: A class that is nowhere in a photo as probable as this, by its scores and its
+            presence, is not found in it.
         doubt_below: Mean confidence below which a result deserves doubt.
 
     Example::
@@ -145,7 +146,7 @@ class Segmenter:
         """
         start = time.perf_counter()
         decided = {
-            stride: decide(scores, photo.size, self.temperature, self.find_present(scores))
+            stride: self.decide(scores, photo.size)
             for stride, scores in self._scores(photo, strides).items()
         }
         for _, confidence in decided.values():
@@ -174,10 +175,30 @@ class Segmenter:
         self._check_finite(scores)
         return scores
 
+    @property
+    def background(self) -> int | None:
+        """The label of the background; None if there is none."""
+        return self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
+
     def find_present(self, scores: np.ndarray | Upscored) -> np.ndarray:
         """The classes that a photo with these scores may be said to show, by id, rising."""
-        background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
-        return find_present(scores, self.temperature, self.absent_below, background)
+        return find_present(scores, self.temperature, self.absent_below, self.background)
+
+    def decide(
+        self,
+        scores: np.ndarray | Upscored,
+        size: tuple[int, int],
+        present: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose the best class of every pixel of a photo, see ``decision.decide``.
+
+        Args:
+            scores: (num_classes, h, w) logits.
+            size: The photo's (width, height).
+            present: The classes to choose from; what ``find_present`` gives if None.
+        """
+        present = self.find_present(scores) if present is None else present
+        return decide(scores, size, self.temperature, present, self.background)
 
     def resize(self, photo: Image.Image) -> Image.Image:
         """A photo at the size that the network sees it at; a small one grows."""

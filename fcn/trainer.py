@@ -259,8 +259,10 @@ class Trainer:
         served = self.best_weights()
         segmenter = Segmenter.of(served, str(self.run))
         trained_at = self.config.size or self.train_set.size
-        fitted = fit(segmenter, self.val_set, trained_at, self.accelerator.is_main_process)
+        splits, is_main = (self.train_set, self.val_set), self.accelerator.is_main_process
+        fitted = fit(segmenter, *splits, trained_at, is_main)
         # Each process found the same but for rounding; the main one's count.
+        share(served)
         chosen = torch.tensor([fitted.inference_size, fitted.temperature, fitted.absent_below])
         size, *others = broadcast(chosen.to(self.accelerator.device)).tolist()
         served.inference_size = round(size)
@@ -275,7 +277,7 @@ class Trainer:
         scored = self.score(segmenter, supervised_strides(segmenter), rank)
         metrics, served.doubt_below = describe_fitted(segmenter, self.val_set, fitted, scored)
         ranking = sorted(gather_object(ranking))
-        if self.accelerator.is_main_process:
+        if is_main:
             self.publish("best", served, metrics)
             folder = checkpoint.resolve(self.run)
             if self.config.export:
@@ -287,10 +289,8 @@ class Trainer:
         """The network of the best checkpoint, which only the main process can read."""
         is_main = self.accelerator.is_main_process
         model = saving.load(self.run) if is_main else copy.deepcopy(self.model)
-        model.to(self.accelerator.device)
-        for value in model.state_dict().values():
-            # Memory is sent as it lies, and with channels last it lies otherwise than as loaded.
-            value.copy_(broadcast(value.contiguous()))
+        model.presence = None  # it is fitted anew
+        share(model.to(self.accelerator.device))
         return model.eval()
 
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
@@ -330,3 +330,10 @@ class Trainer:
             mine = torch.tensor([self.progress.seconds, stop], device=self.accelerator.device)
             self.progress.seconds, stop = broadcast(mine).tolist()
         return bool(stop)
+
+
+def share(model: FCN) -> None:
+    """Give the main process's weights to all."""
+    for value in model.state_dict().values():
+        # Memory is sent as it lies, and with channels last it lies otherwise than as loaded.
+        value.copy_(broadcast(value.contiguous()))

@@ -54,6 +54,7 @@ class Features(NamedTuple):
 
     pool3: Tensor  # (N, 256, H/8, W/8)
     pool4: Tensor  # (N, 512, H/16, W/16)
+    pool5: Tensor  # (N, 512, H/32, W/32)
     fc7: Tensor  # (N, fc7 width, H/32, W/32)
 
 
@@ -147,7 +148,7 @@ class VGG(nn.Module):
         for stage in self.stages:
             x = checkpoint(stage, x, use_reentrant=False) if self.recompute else stage(x)
             pools.append(x)
-        return Features(pools[2], pools[3], self.classifier(x))
+        return Features(pools[2], pools[3], pools[4], self.classifier(x))
 
 
 def load_pretrained(vgg: VGG, weights: Mapping[str, Tensor]) -> None:

@@ -51,6 +51,7 @@ def fresh_accelerate() -> Iterator[None]:
 def fits_on_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let runs choose how they are served on a few photos: on all, that takes them longest."""
     monkeypatch.setattr(fitting, "PHOTOS", 10)
+    monkeypatch.setattr(fitting, "TRAINING_PHOTOS", 10)
 
 
 def build_tiny(classes: list[str], **arguments: object) -> FCN:

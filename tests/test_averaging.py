@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from conftest import CLASSES, build_tiny
 
 from fcn.averaging import AveragedEngine
@@ -31,6 +32,19 @@ def test_the_mirror_image_gives_the_mirrored_answer(engine: TorchEngine) -> None
     one = averaged.scores(IMAGE, [8])[8]
     other = averaged.scores(np.ascontiguousarray(IMAGE[:, ::-1]), [8])[8][..., ::-1]
     assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_presence_is_averaged(engine: TorchEngine) -> None:
+    assert AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, [8])[8].presence is None
+    other = TorchEngine(build_tiny(CLASSES, presence=True))
+    torch.nn.init.normal_(other.model.presence.weight, std=1e-4)
+    one, mirrored = (
+        other.scores(np.ascontiguousarray(image), [8])[8].presence
+        for image in (IMAGE, IMAGE[:, ::-1])
+    )
+    assert np.abs(one - mirrored).max() > 1e-3
+    averaged = AveragedEngine(other, [1.0], flip=True).scores(IMAGE, [8, 16])[16].presence
+    assert averaged == pytest.approx((one + mirrored) / 2, abs=1e-5)
 
 
 def test_probabilities_are_averaged(engine: TorchEngine) -> None:

@@ -31,7 +31,7 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 def test_what_needs_training_packages_says_so() -> None:
     fit = run_lean("fcn", "fit", "checkpoints/street", "--data", "x")
     assert fit.returncode == 1
-    assert fit.stderr == "fcn: needs the package onnx: pip install -r requirements.txt\n"
+    assert fit.stderr == "fcn: needs the package torch: pip install -r requirements.txt\n"
     overview = run_lean("fcn", "--help")
     assert overview.returncode == 0
     assert "fit needs the package" in " ".join(overview.stdout.split())

@@ -143,6 +143,24 @@ def test_a_class_is_absent_if_it_is_nowhere_probable(below, background, present)
     assert find_present(scores, 1.0, below, background).tolist() == present
 
 
+def test_presence_counts_as_well():
+    kernel = np.ones((4, 1, 16, 16), np.float32)
+    shown = np.array([1, 1, 0.5, 1])
+    scores = Upscored(peaks([0.3, 0.6, 0.9, 0.95]), kernel, (8, 32), presence=shown)
+    assert find_present(scores, 1.0, 0.5).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("count", [4, 150])
+def test_what_looks_like_an_absent_class_is_background(count: int):
+    scores = np.full((count, 1, 1), -9, np.float32)
+    scores[:4, 0, 0] = np.log([0.2, 0.4, 0.3, 0.1])
+    present = np.array([0, 2])
+    label, confidence = decide(scores, (1, 1), present=present)
+    assert (label.item(), confidence.item()) == (2, pytest.approx(0.3, abs=0.01))
+    label, confidence = decide(scores, (1, 1), present=present, background=0)
+    assert (label.item(), confidence.item()) == (0, pytest.approx(0.7, abs=0.01))
+
+
 def test_presence_is_that_at_the_temperature():
     scores = peaks([0.3, 0.6, 0.9, 0.95])
     softer = softmax(scores / np.float32(4), 0).max((1, 2))

@@ -15,12 +15,13 @@ from fcn.__main__ import main
 from fcn.config import TrainConfig
 from fcn.datasets import SegmentationDataset, open_dataset
 from fcn.decision import softmax
-from fcn.fitting import calibration_error, find_doubt, fit, fit_temperature
+from fcn.fitting import calibration_error, choose_absence, find_doubt, fit, fit_temperature
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(size=(20_000, 5)).astype(np.float32) * 2
+SHAPES = [open_dataset("shapes", "", split) for split in ("train", "val")]
 LABELS = np.array([GENERATOR.choice(5, p=p) for p in softmax(LOGITS.astype(np.float64), 1)])
 
 
@@ -50,7 +51,7 @@ def test_one_photo_in_a_hundred_is_doubtful() -> None:
 
 def test_what_is_fitted_is_set_and_reported() -> None:
     segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
-    fitted = fit(segmenter, open_dataset("shapes", "", "val"), 80, progress=False)
+    fitted = fit(segmenter, *SHAPES, 80, progress=False)
     by_size = fitted.report["mean_iou_by_size"]
     assert list(by_size) == ["56", "68", "80", "96", "112"]
     assert max(by_size, key=lambda size: by_size[size]) == str(fitted.inference_size)
@@ -61,6 +62,14 @@ def test_what_is_fitted_is_set_and_reported() -> None:
     error = fitted.report["calibration_error"]
     assert 0 <= error["after"] < error["before"]
     assert fitted.temperature != 1
+
+
+@pytest.mark.parametrize(("has_background", "chosen"), [(False, 0.5), (True, 0.7)])
+def test_with_a_background_the_highest_threshold_is_taken_that_is_no_worse(
+    has_background: bool, chosen: float
+) -> None:
+    scores = {0.0: 0.79, 0.5: 0.8, 0.6: 0.8, 0.7: 0.796, 0.8: 0.794}
+    assert choose_absence(scores, has_background) == chosen
 
 
 class Speck(SegmentationDataset):
@@ -97,7 +106,7 @@ class Unsure:
 
 def test_a_class_that_is_never_sure_is_fitted_away() -> None:
     segmenter = Segmenter(Unsure(), "")
-    fitted = fit(segmenter, Speck(), 32, progress=False)
+    fitted = fit(segmenter, Speck(), Speck(), 32, progress=False)
     scores = fitted.report["mean_iou_by_absent_below"]
     assert scores["0.0"] < 0.99
     assert scores[str(fitted.absent_below)] == 1 == max(scores.values())
@@ -138,20 +147,20 @@ class Sky:
 
 def test_a_temperature_that_does_not_help_elsewhere_is_not_kept() -> None:
     segmenter = Segmenter(Sky(), "")
-    fitted = fit(segmenter, Halves(), 32, progress=False)
+    fitted = fit(segmenter, Halves(), Halves(), 32, progress=False)
     assert fitted.temperature == segmenter.temperature == 1
     error = fitted.report["calibration_error"]
     assert error["after"] == error["before"] > 0.5
 
 
 def test_sizes_that_photos_are_not_enlarged_to_are_not_tried() -> None:
-    fitted = fit(Segmenter(Sky(), ""), Halves(), 60, progress=False)
+    fitted = fit(Segmenter(Sky(), ""), Halves(), Halves(), 60, progress=False)
     assert list(fitted.report["mean_iou_by_size"]) == ["42", "51", "60", "64"]
 
 
 def test_one_photo_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Halves, "__len__", lambda _: 1)
-    fitted = fit(Segmenter(Sky(), ""), Halves(), 32, progress=False)
+    fitted = fit(Segmenter(Sky(), ""), Halves(), Halves(), 32, progress=False)
     assert fitted.temperature == 1 and fitted.report["photos"] == 1
 
 
@@ -172,6 +181,8 @@ def test_a_checkpoint_is_fitted_by_command(
         told["temperature"],
     )
     assert metrics["fitted"] == told
+    assert model.presence is not None and told["training_photos"] == 10
+    assert model.presence.weight.any()
     assert list(metrics["strides"]) == ["32", "16", "8"]
 
 

@@ -26,9 +26,8 @@ def head() -> SkipFusion:
 @given(height=st.integers(1, 150), width=st.integers(1, 150), stride=st.sampled_from(STRIDES))
 def test_fusing_is_what_the_head_does(head: SkipFusion, height: int, width: int, stride: int):
     sizes = [(-(-height // cell), -(-width // cell)) for cell in (8, 16, 32)]
-    features = Features(
-        *(torch.randn(1, c, *size) for c, size in zip((5, 6, 7), sizes, strict=True))
-    )
+    pool3, pool4, fc7 = (torch.randn(1, c, *size) for c, size in zip((5, 6, 7), sizes, strict=True))
+    features = Features(pool3, pool4, pool5=fc7, fc7=fc7)
     expected = head(features, torch.empty(1, 3, height, width), (stride,))[stride][0]
     maps = {name: one[0].numpy() for name, one in head.scores(features).items()}
     kernels = {name: head.get_submodule(name).weight.numpy() for name in KERNELS}

@@ -25,13 +25,19 @@ def upscored(count: int, gpu: str | None = None) -> Upscored:
 @pytest.mark.parametrize("count", [4, 150])
 @pytest.mark.parametrize("size", [(125, 93), (300, 201), (60, 41), (200, 40), (1, 1)])
 @pytest.mark.parametrize("floats", [1, 2**24])
+@pytest.mark.parametrize("background", [None, 3])
 def test_it_decides_as_numpy_does(
-    count: int, size: tuple[int, int], floats: int, monkeypatch: pytest.MonkeyPatch
+    count: int,
+    size: tuple[int, int],
+    floats: int,
+    background: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(gpu_decision, "FLOATS", floats)  # one class at a time, or all
     present = np.arange(count)[1::2]
-    expected = decision.decide(upscored(count), size, 1.3, present)
-    labels, confidence = gpu_decision.decide(upscored(count), size, 1.3, present, "cpu")
+    given = size, 1.3, present, background
+    expected = decision.decide(upscored(count), *given)
+    labels, confidence = gpu_decision.decide(upscored(count), *given, "cpu")
     assert labels.dtype == np.uint8 and confidence.dtype == np.float32
     assert (labels == expected[0]).mean() > 0.999
     np.testing.assert_allclose(confidence, expected[1], atol=3e-5)
@@ -42,7 +48,7 @@ def test_the_first_of_equals_is_chosen(floats: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gpu_decision, "FLOATS", floats)
     scores = upscored(4)
     scores.coarse[:] = 0
-    labels, confidence = gpu_decision.decide(scores, (9, 9), 1, np.array([1, 2, 3]), "cpu")
+    labels, confidence = gpu_decision.decide(scores, (9, 9), 1, np.array([1, 2, 3]), None, "cpu")
     assert (labels == 1).all()
     np.testing.assert_allclose(confidence, 0.25, atol=1e-6)
 
@@ -51,12 +57,12 @@ def test_the_first_of_equals_is_chosen(floats: int, monkeypatch: pytest.MonkeyPa
 def test_what_is_not_a_number_shows(bad: float):
     scores = upscored(4)
     scores.coarse[2, 3, 4] = bad
-    _, confidence = gpu_decision.decide(scores, (125, 93), 1, np.arange(4), "cpu")
+    _, confidence = gpu_decision.decide(scores, (125, 93), 1, np.arange(4), None, "cpu")
     assert np.isnan(confidence).any()
 
 
 def test_scores_are_decided_where_they_belong(monkeypatch: pytest.MonkeyPatch):
-    expected = gpu_decision.decide(upscored(4), (70, 50), 1.3, np.arange(4), "cpu")
+    expected = gpu_decision.decide(upscored(4), (70, 50), 1.3, np.arange(4), None, "cpu")
     monkeypatch.setattr(decision, "_choose", None)  # numpy's way is not gone
     found = decision.decide(upscored(4, "cpu"), (70, 50), 1.3)
     for one, other in zip(found, expected, strict=True):

@@ -14,8 +14,8 @@ CHANNELS, CLASSES = (3, 4, 5), 2
 
 def features_of(height: int, width: int) -> Features:
     sizes = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32)]
-    maps = [torch.rand(2, c, *size) for c, size in zip(CHANNELS, sizes, strict=True)]
-    return Features(*maps)
+    pool3, pool4, fc7 = (torch.rand(2, c, *size) for c, size in zip(CHANNELS, sizes, strict=True))
+    return Features(pool3, pool4, pool5=fc7, fc7=fc7)
 
 
 def random_head() -> SkipFusion:
