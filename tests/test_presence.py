@@ -46,8 +46,11 @@ def test_it_learns_what_a_photo_shows_and_learns_it_again():
     presence = fitted(pooled[:600], shown[:600].float())
     with torch.no_grad():
         logits = pooled @ presence.weight.T + presence.bias
-    right = ((logits > 0) == shown)[600:].float().mean(0)
-    assert right.min() > 0.95
+        mean_photo = pooled[:600].mean(0) @ presence.weight.T + presence.bias
+    for one, is_shown in zip(logits[600:].T, shown[600:].T, strict=True):
+        assert (one[is_shown, None] > one[~is_shown]).float().mean() > 0.97
+    # However often a class was shown.
+    assert mean_photo.tolist() == pytest.approx([0, 0, 0], abs=0.01)
     again = fitted(pooled[:600], shown[:600].float())
     assert torch.equal(again.weight, presence.weight) and torch.equal(again.bias, presence.bias)
 
