@@ -65,7 +65,9 @@ def test_taps_lie_at_strides_8_16_and_32(head: str, size: tuple[int, int]) -> No
     vgg = VGG(head=head, width=8).eval()
     with torch.inference_mode():
         features = vgg(torch.rand(1, 3, *size))
-    for tap, stride, channels in zip(features, (8, 16, 32), vgg.channels, strict=True):
+    pool3, pool4, fc7 = vgg.channels
+    taps = zip(features, (8, 16, 32, 32), (pool3, pool4, 512, fc7), strict=True)
+    for tap, stride, channels in taps:
         assert tap.shape == (1, channels, *(-(-side // stride) for side in size))
 
 
