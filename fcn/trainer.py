@@ -259,8 +259,9 @@ class Trainer:
         served = self.best_weights()
         segmenter = Segmenter.of(served, str(self.run))
         trained_at = self.config.size or self.train_set.size
-        splits, is_main = (self.train_set, self.val_set), self.accelerator.is_main_process
-        fitted = fit(segmenter, *splits, trained_at, is_main)
+        once, is_main = copy.copy(self.train_set), self.accelerator.is_main_process
+        once.pairs = list(dict.fromkeys(once.pairs))  # without --repeat, as `python -m fcn fit`
+        fitted = fit(segmenter, once, self.val_set, trained_at, is_main)
         # Each process found the same but for rounding; the main one's count.
         share(served)
         chosen = torch.tensor([fitted.inference_size, fitted.temperature, fitted.absent_below])

@@ -15,6 +15,7 @@ from fcn.__main__ import main
 from fcn.config import TrainConfig
 from fcn.datasets import SegmentationDataset, open_dataset
 from fcn.decision import softmax
+from fcn.engines import load_engine
 from fcn.fitting import calibration_error, choose_absence, find_doubt, fit, fit_temperature
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
@@ -172,6 +173,7 @@ def test_a_checkpoint_is_fitted_by_command(
     trainer = Trainer(config)
     trainer.step(next(trainer.batches()))
     trainer.validate()
+    assert main(["export", str(tmp_path / "run"), "--images", "2"]) == 0
     assert main(["fit", str(tmp_path / "run")]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     folder = checkpoint.resolve(tmp_path / "run")
@@ -183,6 +185,9 @@ def test_a_checkpoint_is_fitted_by_command(
     assert metrics["fitted"] == told
     assert model.presence is not None and told["training_photos"] == 10
     assert model.presence.weight.any()
+    # The int8 file is of the new weights.
+    assert "presence" in load_engine(folder, "onnx").maps(np.zeros((32, 32, 3), np.uint8))
+    assert metrics["int8"]["engine"] == "onnx"
     assert list(metrics["strides"]) == ["32", "16", "8"]
 
 

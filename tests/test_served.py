@@ -26,6 +26,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a temperature that is none": ({"temperature": float("nan")}, "temperature"),
     "a threshold of nothing": ({"absent_below": None}, "absent_below"),
     "doubt in words": ({"doubt_below": "x"}, "doubt_below"),
+    "presence in words": ({"presence": "x"}, "presence"),
     "division by zero": ({"std": [0, 1, 1]}, r"std\.0"),
 }
 
