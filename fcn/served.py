@@ -31,7 +31,7 @@ class Served(BaseModel):
     temperature: Annotated[float, Field(gt=0)]
     absent_below: Share = 0.0  # older checkpoints have none
     doubt_below: Share
-    presence: bool = False  # nor of this
+    presence: bool = False  # older checkpoints have none
     mean: Annotated[list[float], Three]
     std: Annotated[list[Annotated[float, Field(gt=0)]], Three]
 

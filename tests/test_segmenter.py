@@ -116,6 +116,14 @@ def test_a_class_that_is_nowhere_probable_is_not_found(photo: Image.Image):
     assert {one.id for one in sure.found()} == set(range(4)) - set(gone.tolist())
 
 
+def test_what_looks_like_an_absent_class_is_background(photo: Image.Image):
+    names = ["class 0", "background", "class 2", "class 3"]
+    engine = FixedEngine(classes=names, absent_below=1.0)  # so that nothing else is found
+    result = Segmenter(engine, "")(photo)
+    assert [one.name for one in result.found()] == ["background"]
+    np.testing.assert_allclose(result.confidence, 1, atol=1e-5)
+
+
 def test_older_checkpoints_find_every_class(photo: Image.Image):
     engine = FixedEngine()
     del engine.config["absent_below"]
