@@ -105,16 +105,20 @@ def choose_split(
 
 @contextmanager
 def spared_memory(device: torch.device) -> Iterator[None]:
-    """Leave a part of a GPU's memory for what a trial lacks: buffers of many processes."""
+    """Leave a part of a GPU's memory for what a trial lacks: buffers of many processes.
+
+    The GPU is the current one, as Accelerate has set it: its device has no index where one process
+    runs alone, and torch wants an index here.
+    """
     if device.type != "cuda":
         yield
         return
-    torch.cuda.set_per_process_memory_fraction(TRIAL_SHARE, device)
+    torch.cuda.set_per_process_memory_fraction(TRIAL_SHARE)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
-        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.reset_peak_memory_stats()
 
 
 def does_fit(

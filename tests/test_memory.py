@@ -97,6 +97,21 @@ def test_a_trial_leaves_no_trace(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
+def test_of_a_gpu_without_index_a_part_is_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made up, as there is no GPU: torch wants an index or none, and Accelerate gives neither."""
+    shares = []
+
+    def limit(share: float, device: torch.device | int | None = None) -> None:
+        assert device is None or not isinstance(device, torch.device) or device.index is not None
+        shares.append(share)
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limit)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device=None: None)
+    with memory.spared_memory(torch.device("cuda")):
+        assert shares == [memory.TRIAL_SHARE]
+    assert shares == [memory.TRIAL_SHARE, 1.0]
+
+
 def test_a_bug_is_not_taken_for_want_of_memory() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."))
     for text in (
