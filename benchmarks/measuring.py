@@ -87,8 +87,10 @@ def describe_machine() -> str:
         lines = cpuinfo.read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         model = next(iter(names), model)
+    from fcn.cores import count_cores
+
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{os.cpu_count()} cores of {model}{load}"
+    return f"{count_cores()} cores of {model}{load}"
 
 
 def build_parser(doc: str | None, repeats: int) -> argparse.ArgumentParser:

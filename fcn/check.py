@@ -4,7 +4,6 @@ One convention: the thorough check decodes every file. The quick one, made befor
 at the pairing, at the headers of at most 1000 pairs of a split and at the pixels of 32 of them.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .cores import count_cores
 from .datasets import find_source, spread
 from .errors import InputError
 from .inspector import SHOWN, Inspector, Problem
@@ -88,7 +88,7 @@ def _survey(
     pixels = set(every if thorough else spread(len(pairs), PIXELS))
     problems: list[Problem] = []
     counts = np.zeros(256, np.int64)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, count_cores())) as pool:
         found = pool.map(lambda i: inspector.inspect(pairs[i], i in pixels), chosen)
         # disable=None shows progress on a terminal only.
         for some, stored in tqdm(found, title, len(chosen), disable=None if thorough else True):

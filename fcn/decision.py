@@ -8,13 +8,13 @@ network is nowhere sure of may be left out of the whole photo, see ``find_presen
 it is then background, or, where there is no background, the next best.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
+from .cores import count_cores
 from .fusion import Upscored
 
 SIDE = 128  # pixels of a tile that is square
@@ -76,7 +76,7 @@ def decide(
             chosen = _choose(tile, some, is_present[some])
             labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = chosen
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy works without Python's lock
+    with ThreadPoolExecutor(count_cores()) as pool:  # numpy works without Python's lock
         list(pool.map(fill, range(0, height, tile_height)))  # raises what a thread raised
     return labels, confidence
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from . import download
 from .check import check_dataset
 from .config import TrainConfig
+from .cores import count_cores
 from .datasets import DATASETS, SegmentationDataset, open_dataset
 from .errors import InputError
 from .memory import Split
@@ -104,7 +105,7 @@ def draw_passes(
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         ),
-        num_workers=min(os.cpu_count() or 1, 8) if config.workers < 0 else config.workers,
+        num_workers=min(count_cores(), 8) if config.workers < 0 else config.workers,
         worker_init_fn=leave_signals_to_main,
         pin_memory=accelerator.device.type == "cuda",
         # Its own generator: a loader without one draws from the one that dropout uses.
