@@ -109,7 +109,7 @@ def find_weights(config: TrainConfig) -> tuple[dict[str, Tensor] | None, vgg.Nor
         return None, vgg.CAFFE
     if config.backbone_weights == "imagenet":
         return vgg.download_backbone_weights(config.backbone, config.head)
-    return vgg.read_backbone_weights(Path(config.backbone_weights))
+    return vgg.read_backbone_weights(Path(config.backbone_weights), config.head)
 
 
 def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:

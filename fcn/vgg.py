@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -214,12 +215,13 @@ def copy_layer(name: str, weights: Mapping[str, Tensor], layer: nn.Module) -> No
         target.copy_(source.reshape(target.shape))
 
 
-def read_backbone_weights(file: Path) -> tuple[dict[str, Tensor], Normalisation]:
+def read_backbone_weights(file: Path, head: str) -> tuple[dict[str, Tensor], Normalisation]:
     """Read a local safetensors file of backbone weights.
 
     Args:
         file: Tensors under torchvision's names; its metadata may hold ``mean`` and ``std`` as JSON
-            lists, else those of the Caffe weights are taken.
+            lists, else those are taken that belong to the published weights of such a network.
+        head: Of the network that they are for, one of ``HEADS``.
 
     Raises:
         InputError: If the file is missing or not safetensors.
@@ -229,15 +231,24 @@ def read_backbone_weights(file: Path) -> tuple[dict[str, Tensor], Normalisation]
             metadata = opened.metadata() or {}
             # The opened file has keys() but cannot be iterated over.
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        normalisation = Normalisation(*(read_triple(metadata, key) for key in ("mean", "std")))
+        kernels = sum(
+            name.startswith("features.") and one.ndim == 4 for name, one in weights.items()
+        )
+        name = "vgg16" if kernels == sum(DEPTHS["vgg16"]) else "vgg19"
+        published = PRETRAINED[name, head][1]
+        normalisation = Normalisation(
+            *(read_triple(metadata, key, getattr(published, key)) for key in ("mean", "std"))
+        )
     except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise InputError(f"{file} cannot be read as backbone weights: {error}") from error
     return weights, normalisation
 
 
-def read_triple(metadata: Mapping[str, str], key: str) -> tuple[float, float, float]:
-    """One number per channel: a JSON list in the metadata, or what Caffe's weights take."""
-    red, green, blue = json.loads(metadata[key]) if key in metadata else getattr(CAFFE, key)
+def read_triple(
+    metadata: Mapping[str, str], key: str, otherwise: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """One number per channel: a JSON list in the metadata, or what is taken without."""
+    red, green, blue = json.loads(metadata[key]) if key in metadata else otherwise
     return float(red), float(green), float(blue)
 
 
@@ -248,8 +259,12 @@ def download_backbone_weights(name: str, head: str) -> tuple[dict[str, Tensor], 
         InputError: If they cannot be fetched or kept.
     """
     published, normalisation = PRETRAINED[name, head]
+    cache = Path(torch.hub.get_dir(), "checkpoints")
     try:
-        weights = published.get_state_dict(progress=True, check_hash=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        # Of the processes of a machine one downloads, and the others find it there.
+        with FileLock(cache / f".{Path(published.url).name}.lock"):
+            weights = published.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # the latter for another hash
         raise InputError(
             f"VGG's ImageNet weights cannot be fetched from {published.url} ({error}). Give a"

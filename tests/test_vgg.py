@@ -14,7 +14,9 @@ from fcn.vgg import (
     DEPTHS,
     HEADS,
     PRETRAINED,
+    TORCHVISION,
     VGG,
+    Normalisation,
     download_backbone_weights,
     load_pretrained,
     read_backbone_weights,
@@ -48,7 +50,7 @@ def test_stages_compute_torchvisions_features(name: str) -> None:
 
 @torch.inference_mode()
 def test_vgg19_with_vgg16s_weights_is_vgg16(real_weights: Path) -> None:
-    weights, _ = read_backbone_weights(real_weights)
+    weights, _ = read_backbone_weights(real_weights, "compact")
     sixteen, nineteen = (VGG(name, width=8).eval() for name in ("vgg16", "vgg19"))
     for vgg in (sixteen, nineteen):
         load_pretrained(vgg, weights)
@@ -109,24 +111,35 @@ def test_weights_of_another_network_are_refused() -> None:
 def test_normalisation_comes_with_the_weights(tmp_path: Path) -> None:
     file, tensors = tmp_path / "vgg.safetensors", {"features.0.bias": torch.arange(64.0)}
     save_file(tensors, file, metadata={"mean": json.dumps([0.1, 0.2, 0.3]), "std": "[1, 2, 3]"})
-    weights, normalisation = read_backbone_weights(file)
+    weights, normalisation = read_backbone_weights(file, "compact")
     assert normalisation == ((0.1, 0.2, 0.3), (1, 2, 3))
     assert torch.equal(weights["features.0.bias"], tensors["features.0.bias"])
-    save_file(tensors, file)
-    assert read_backbone_weights(file)[1] == CAFFE
+
+
+@pytest.mark.parametrize(
+    ("count", "head", "normalisation"),
+    [(13, "compact", CAFFE), (13, "paper", TORCHVISION), (16, "compact", TORCHVISION)],
+)
+def test_without_metadata_it_is_that_of_the_published_weights(
+    tmp_path: Path, count: int, head: str, normalisation: Normalisation
+) -> None:
+    tensors = {f"features.{number}.weight": torch.zeros(1, 1, 1, 1) for number in range(count)}
+    biases = {f"features.{number}.bias": torch.zeros(1) for number in range(count)}
+    save_file(tensors | biases, tmp_path / "vgg.safetensors")
+    assert read_backbone_weights(tmp_path / "vgg.safetensors", head)[1] == normalisation
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "vgg.safetensors"
     with pytest.raises(InputError, match="cannot be read as backbone weights"):
-        read_backbone_weights(file)
+        read_backbone_weights(file, "compact")
     for mean in ("[1", "3", "[1]", '["a", "b", "c"]'):
         save_file({"a": torch.zeros(1)}, file, metadata={"mean": mean})
         with pytest.raises(InputError, match="cannot be read as backbone weights"):
-            read_backbone_weights(file)
+            read_backbone_weights(file, "compact")
     file.write_bytes(b"not weights")
     with pytest.raises(InputError, match="cannot be read as backbone weights"):
-        read_backbone_weights(file)
+        read_backbone_weights(file, "compact")
 
 
 def test_weights_that_cannot_be_fetched_are_one_sentence(
@@ -149,7 +162,7 @@ def test_published_normalisation_is_torchvisions(key: tuple[str, str]) -> None:
 
 
 def test_real_weights_load(real_weights: Path) -> None:
-    weights, normalisation = read_backbone_weights(real_weights)
+    weights, normalisation = read_backbone_weights(real_weights, "compact")
     vgg = VGG(width=8)
     load_pretrained(vgg, weights)
     assert normalisation.mean == pytest.approx(CAFFE.mean)
