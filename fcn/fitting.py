@@ -145,6 +145,7 @@ def fit_presence(
             pooled.append(pool(features).cpu())
         counts = np.bincount(known, minlength=len(segmenter.classes))
         shown.append(torch.from_numpy(counts > SHOWN * known.size))
+    engine.model.presence = None
     if not pooled:
         return 0
     presence = Presence(len(segmenter.classes))

@@ -16,6 +16,7 @@ from fcn.config import TrainConfig
 from fcn.datasets import SegmentationDataset, open_dataset
 from fcn.decision import softmax
 from fcn.engines import load_engine
+from fcn.errors import InputError
 from fcn.fitting import calibration_error, choose_absence, find_doubt, fit, fit_temperature
 from fcn.segmenter import Segmenter
 from fcn.trainer import Trainer
@@ -165,18 +166,24 @@ def test_one_photo_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fitted.temperature == 1 and fitted.report["photos"] == 1
 
 
-def test_a_checkpoint_is_fitted_by_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def tiny_run(tmp_path: Path) -> Path:
+    """A run on drawn scenes that was stopped after a step, with an int8 file."""
     sizes = {"width": 8, "crop": (32, 32), "batch_size": 2, "workers": 0, "precision": "fp32"}
     config = TrainConfig("shapes", backbone_weights="none", output=str(tmp_path / "run"), **sizes)
     trainer = Trainer(config)
     trainer.step(next(trainer.batches()))
     trainer.validate()
     assert main(["export", str(tmp_path / "run"), "--images", "2"]) == 0
-    assert main(["fit", str(tmp_path / "run")]) == 0
+    return tmp_path / "run"
+
+
+def test_a_checkpoint_is_fitted_by_command(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(tiny_run)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    folder = checkpoint.resolve(tmp_path / "run")
+    folder = checkpoint.resolve(tiny_run)
     model, metrics = saving.load(folder), checkpoint.read_json(folder, "metrics.json")
     assert (model.inference_size, model.temperature) == (
         told["inference_size"],
@@ -189,6 +196,23 @@ def test_a_checkpoint_is_fitted_by_command(
     assert "presence" in load_engine(folder, "onnx").maps(np.zeros((32, 32, 3), np.uint8))
     assert metrics["int8"]["engine"] == "onnx"
     assert list(metrics["strides"]) == ["32", "16", "8"]
+
+
+def test_a_fit_that_fails_half_way_spoils_nothing(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = checkpoint.resolve(tiny_run)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+
+    def fail(draft: Path, *_: object) -> None:
+        assert (draft / "model.safetensors").read_bytes() != before[folder / "model.safetensors"]
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr("fcn.commands.fit.add_int8", fail)
+    assert main(["fit", str(tiny_run)]) == 1
+    assert capsys.readouterr().err.endswith("the disk is full\n")
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    assert {file.name for file in tiny_run.iterdir()} == {"album", "best", folder.name}
 
 
 def test_fitting_needs_to_know_the_data(

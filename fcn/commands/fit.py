@@ -2,9 +2,13 @@
 
 import argparse
 import json
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .. import saving
-from ..checkpoint import read_json, resolve, write_json
+from ..checkpoint import read_json, resolve, synchronise, write_json
 from ..datasets import DATASETS, open_dataset
 from ..engines import ONNX_NAME, TorchEngine
 from ..errors import InputError
@@ -57,10 +61,17 @@ def run(args: argparse.Namespace) -> int:
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     model.inference_size, model.temperature = fitted.inference_size, fitted.temperature
     model.absent_below, model.doubt_below = fitted.absent_below, doubt_below
-    saving.write(folder, model)
-    write_json(folder / "metrics.json", metrics)
-    if has_int8:
-        add_int8(folder, train_set, val_set)
-    write_report(folder)
+    # In a copy: what is stopped half way, or fills the disk, spoils nothing.
+    with TemporaryDirectory(prefix=".fit-", dir=folder.parent) as place:
+        draft = Path(shutil.copytree(folder, Path(place, folder.name)))
+        saving.write(draft, model)
+        write_json(draft / "metrics.json", metrics)
+        if has_int8:
+            add_int8(draft, train_set, val_set)
+        write_report(draft)
+        for file in draft.iterdir():
+            synchronise(file)
+        for file in draft.iterdir():
+            os.replace(file, folder / file.name)
     print(json.dumps(fitted.report))
     return 0
