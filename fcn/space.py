@@ -27,10 +27,13 @@ from .lesson import MODULES
 ROOT = Path(__file__).resolve().parents[1]
 FREE = "cpu-basic"
 VARIABLE = "FCN_MODEL"
+MARK = "fcn/segmenter.py"  # what has it was made here
+BLANK = {".gitattributes", "README.md"}  # what a Space has that was made on the web and left
 TEXT = """\
 # {title}
 
-Any photo in; named, coloured segments out. {weights}
+Any photo in; named, coloured segments out. {weights} The licence above is the program's; weights
+have their own, which their cards tell.
 
 Made by `python -m fcn space`: change the repository that has it, not this one.
 """
@@ -123,11 +126,21 @@ def check(name: str, model: str, hardware: str) -> None:
 
 
 def read_state(api: HfApi, name: str) -> tuple[str, str]:
-    """The weights that a Space names and its hardware, both empty if there is no such Space."""
+    """The weights that a Space names and its hardware, both empty if there is no such Space.
+
+    Raises:
+        InputError: If it holds anything else than a page that was made here.
+    """
     try:
-        runtime = api.space_info(name).runtime
+        info = api.space_info(name)
     except RepositoryNotFoundError:
         return "", ""
+    files, runtime = {one.rfilename for one in info.siblings or ()}, info.runtime
+    if MARK not in files and (others := sorted(files - BLANK)):
+        raise InputError(
+            f"{name} is a Space of something else: it holds {others[0]}, and all of it would be"
+            " replaced. Choose another name, or delete that Space first."
+        )
     variables = api.get_space_variables(name)
     model = variables[VARIABLE].value if VARIABLE in variables else ""
     return model or "", (runtime and (runtime.requested_hardware or runtime.hardware)) or FREE

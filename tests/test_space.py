@@ -142,6 +142,22 @@ def test_a_space_keeps_its_weights_and_its_hardware(client: HubClient, hub: Fake
     assert "torch>=" not in space.head.files["requirements.txt"].decode()
 
 
+def test_a_space_of_something_else_is_left_alone(client: HubClient, hub: FakeHub) -> None:
+    client.run("space", "me/other")
+    space = hub.space("me/other")
+    del space.head.files["fcn/segmenter.py"]
+    files, commits = dict(space.head.files), len(space.commits)
+    answer = client.run("space", "me/other")
+    assert answer["status"] == 1
+    assert "me/other is a Space of something else: it holds LICENSE" in answer["err"]
+    assert (space.head.files, len(space.commits)) == (files, commits)
+    # One that was made on the web has these two files from the start.
+    for name in files.keys() - {".gitattributes", "README.md"}:
+        del space.head.files[name]
+    assert client.run("space", "me/other")["status"] == 0
+    assert "app.py" in space.head.files
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -7,9 +7,9 @@ HELP = "host the page on Hugging Face Spaces"
 TEXT = """\
 Make or update a Gradio Space from this repository: the files that the page needs, no more, and the
 variable FCN_MODEL, which names the weights. Without --model, a Space keeps the weights that it has,
-and a new one serves the bundled ones. Weights with an int8 file need no torch on a CPU, which
-makes the Space's build much smaller. Older weights come back the same way: --model with their
-revision.
+and a new one serves the bundled ones; --dry-run writes those of a new one. Weights with an int8
+file need no torch on a CPU, which makes the Space's build much smaller. Older weights come back the
+same way: --model with their revision.
 """
 EXAMPLES = """\
 examples:
