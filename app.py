@@ -8,7 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from fcn import hub
+from fcn import hub, sweep
+from fcn.checkpoint import from_here
+from fcn.cores import count_cores
 from fcn.errors import InputError
 from fcn.page import build_page, launch_options
 from fcn.segmenter import Segmenter
@@ -77,12 +79,12 @@ def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
         print(note, file=sys.stderr)
         notes.append(note)
     if not segmenters:
-        segmenters = [Segmenter.load(os.path.relpath(one)) for one in bundled()]
+        segmenters = [Segmenter.load(from_here(one)) for one in bundled()]
         notes += ["These are bundled weights."] if models else []
     if any(one.engine == "torch" for one in segmenters):
         import torch
 
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(count_cores())
     return segmenters, " ".join(notes)
 
 
@@ -98,8 +100,9 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
     pulled = hub.pull(model, timeout)
     try:
         segmenter = Segmenter.load(pulled.folder)
-        # What fails at the page's first photo would keep the others from starting too.
-        segmenter.scores(Image.new("RGB", (64, 64)))
+        # What fails at the page's first photo would keep the others from starting too; another
+        # size than the file was traced at, as some files take no other.
+        segmenter.scores(Image.new("RGB", (96, 64)))
     except InputError as error:
         raise InputError(str(error).replace(str(pulled.folder), pulled.source)) from error
     segmenter.source, segmenter.revision = pulled.source, pulled.revision
@@ -110,7 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; a mistake in what was given ends in one sentence."""
     try:
         segmenters, note = load(split(parse(arguments).model))
-        build_page(segmenters, note).launch(**launch_options())
+        folder = sweep.take_folder()
+        page = build_page(segmenters, note)
+        sweep.start(page, folder)
+        page.launch(**launch_options())
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

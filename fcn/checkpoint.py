@@ -44,11 +44,17 @@ def resolve(path: str | Path) -> Path:
     raise InputError(f"{path} is not a checkpoint: it {what}. Give a folder that train.py wrote.")
 
 
+def from_here(path: Path) -> Path:
+    """An absolute path as seen from the current folder, if it lies in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def follow(pointer: Path) -> Path:
     """The folder that a pointer file names; the path itself if it is no pointer."""
     if not pointer.is_file() or pointer.stat().st_size > 255:
         return pointer
-    return pointer.parent / pointer.read_text(encoding="utf-8").strip()
+    return pointer.parent / pointer.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{file} holds a {type(value).__name__}, not a JSON object.")

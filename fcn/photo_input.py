@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.context import LocalContext
 from gradio.data_classes import FileData, ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
@@ -75,15 +74,9 @@ def sent(name: str, path: object) -> Given:
 
 
 def offer(content: bytes, name: str) -> dict[str, Any]:
-    """Write a file that a browser may fetch, as Gradio's values name files.
-
-    It is deleted when it is as old as uploads get. Gradio does so with the files of an answer, but
-    not with those of a run that is cancelled.
-    """
+    """Write a file that a browser may fetch, as Gradio's values name files."""
     # Gradio's own function would write a file of the same content anew while it is being sent.
     path = Path(get_upload_folder(), secrets.token_hex(16), name)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    if page := LocalContext.blocks.get(None):  # there is none before the page is served
-        page.upload_file_set.add(str(path))
     return FileData(path=str(path)).model_dump()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..checkpoint import from_here
 from ..errors import InputError
 from ..photo import PhotoError, open_photo, photos_in
 from ..segmentation import choose_stems
@@ -32,8 +33,7 @@ examples:
 
 def find_bundled() -> Path:
     """Where ``checkpoints/animals`` lies beside the package, as seen from the current folder."""
-    folder, here = Path(__file__).resolve().parents[2] / "checkpoints" / "animals", Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return from_here(Path(__file__).resolve().parents[2] / "checkpoints" / "animals")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,68 @@
+"""Delete what visitors leave behind: uploads, and the files of answers.
+
+Gradio's own deletion ends for good at the first file that it cannot delete, and leaves the folders
+that files were in. The convention: everything is in one folder that only this program has, and goes
+when it is an hour old, except for what the page was built with.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+import gradio as gr
+
+AGE = 3600.0  # seconds
+
+
+def take_folder() -> Path:
+    """Make a folder for Gradio's files that goes at exit; to be called before a page is built."""
+    wanted = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    wanted.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="fcn-", dir=wanted)).resolve()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def sweep(folder: Path, kept: Collection[str], before: float) -> None:
+    """Delete files and empty folders that did not change since a time.
+
+    Args:
+        folder: Where they are; it stays.
+        kept: Paths of files that stay, too.
+        before: In seconds since the epoch.
+    """
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            file = Path(place, name)
+            with suppress(OSError):  # somebody else was faster, or may do what we may not
+                if str(file) not in kept and file.lstat().st_ctime < before:
+                    file.unlink()
+        with suppress(OSError):  # it is not empty
+            if Path(place) != folder and Path(place).lstat().st_ctime < before:
+                Path(place).rmdir()
+
+
+def start(page: gr.Blocks, folder: Path) -> None:
+    """Sweep once an ``AGE``, as long as the program runs.
+
+    Args:
+        page: Whose pictures stay: it must be built, and what is made from now on goes.
+        folder: As ``take_folder`` gives it.
+    """
+    kept = {str(Path(place, name)) for place, _, names in os.walk(folder) for name in names}
+
+    def run() -> None:
+        while True:
+            time.sleep(AGE)
+            sweep(folder, kept, time.time() - AGE)
+            for names in page.temp_file_sets:  # Gradio's own lists of them
+                names.difference_update([one for one in tuple(names) if not os.path.lexists(one)])
+
+    threading.Thread(target=run, name="sweep", daemon=True).start()
