@@ -8,7 +8,6 @@ see, and gives float32 numpy arrays; all before and after is the same for every 
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 from abc import ABC, abstractmethod
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import amx, checkpoint
+from . import amx, checkpoint, served
+from .cores import count_cores
 from .errors import InputError
 from .fusion import KERNELS, MAPS, Upscored, fuse
 
@@ -109,6 +109,7 @@ class TorchEngine(Engine):
         from . import saving
 
         model, device = saving.load(folder), device or _best_device()
+        served.check(model.config, folder)
         try:
             # Convolutions on a CPU are faster with the channels innermost.
             engine = cls(model.to(memory_format=torch.channels_last).to(torch.device(device)))
@@ -128,7 +129,9 @@ class TorchEngine(Engine):
         """Score a picture at low resolution, see ``Engine``."""
         import torch
 
-        with torch.inference_mode():
+        from .gpu_decision import told_of_memory
+
+        with torch.inference_mode(), told_of_memory():
             maps = self.model.eval().maps(self.images(image))
             return {name: one[0].float().cpu().numpy() for name, one in maps.items()}
 
@@ -182,12 +185,15 @@ class OnnxEngine(Engine):
                 " (python -m fcn export makes it anew)."
             )
         # What an older config.json leaves out is as it was when the file was made.
-        config = json.loads(made_from.get(CONFIG_KEY, "{}"))
+        try:
+            config = dict(json.loads(made_from.get(CONFIG_KEY, "{}")))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{file} is damaged: {CONFIG_KEY} in it is no JSON object.") from error
         config |= checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
+        served.check(config, folder)
         shapes = {one.name: one.shape for one in session.get_outputs()}
-        count = len(config.get("classes", ()))
         wanted = {*MAPS, *KERNELS, *cls._optional(config)}
-        if not wanted <= set(shapes) or shapes[MAPS[0]][1] != count:
+        if not wanted <= set(shapes) or shapes[MAPS[0]][1] != len(config["classes"]):
             raise InputError(f"{file} is of another network than config.json beside it tells of.")
         return cls(session, config)
 
@@ -206,7 +212,11 @@ class OnnxEngine(Engine):
         return self._run(KERNELS, np.zeros((1, 1, 3), np.uint8))
 
     def _run(self, names: tuple[str, ...], image: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, self.session.run(names, {"image": image}), strict=True))
+        try:
+            return dict(zip(names, self.session.run(names, {"image": image}), strict=True))
+        except Exception as error:  # the runtime has a class of its own for each kind of failure
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"{ONNX_NAME} cannot be run here ({reason}).") from error
 
 
 def fingerprint(file: Path) -> str:
@@ -222,7 +232,7 @@ def _open_session(file: Path) -> "onnxruntime.InferenceSession":
         raise InputError(f"ONNX Runtime cannot be imported ({error}).") from error
     options = onnxruntime.SessionOptions()
     # Its own choice counts two threads of one core once, and half of a small host would idle.
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = count_cores()
     # A plan of memory is kept for every size of photo; and without one it is a little faster.
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # what it would log is raised as well

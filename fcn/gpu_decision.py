@@ -6,18 +6,34 @@ they are made some classes at a time; the best class and the sum of all are kept
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .errors import InputError
 from .fusion import Upscored
 from .head import deconvolve
 
 FLOATS = 2**24  # of scores made at a time, 64 MB: a training run has the rest of the memory
 
 
+@contextmanager
+def told_of_memory() -> Iterator[None]:
+    """Make one sentence of what a GPU raises when its memory is used up."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            "The GPU's memory is too small for this photo, or other programs use it: make the photo"
+            " smaller, or do without the GPU (--device cpu)."
+        ) from error
+
+
+@told_of_memory()
 @torch.inference_mode()
 def decide(
     scores: Upscored,
@@ -36,6 +52,9 @@ def decide(
         present: Ids of the classes to choose from, rising, at least one.
         background: See ``decision.decide``.
         device: That makes the scores.
+
+    Raises:
+        InputError: If the device's memory is too small.
 
     Returns:
         Labels (height, width) uint8 and confidences (height, width) float32, as ``decision.decide``

@@ -5,6 +5,7 @@ imports torch, and no token is ever shown, logged or saved.
 """
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def patience() -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
         raise InputError(f"FCN_PULL_TIMEOUT is {text!r}, but must be a number of seconds.")
     return seconds
 

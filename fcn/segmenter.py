@@ -9,6 +9,7 @@ and the same for every engine.
 """
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from . import checkpoint, served
+from . import checkpoint
 from .decision import decide, find_present
 from .engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .errors import InputError
@@ -82,7 +83,7 @@ class Segmenter:
     @property
     def name(self) -> str:
         """What it is called in short: the last part of its source, without a revision."""
-        return Path(self.source).name.partition("@")[0]
+        return (Path(self.source).name or Path(self.source).resolve().name).partition("@")[0]
 
     @classmethod
     def load(cls, source: str | Path, engine: str = "auto", device: str | None = None) -> Self:
@@ -99,7 +100,6 @@ class Segmenter:
         """
         folder, revision = _find(source)
         runs = load_engine(folder, engine, device)
-        served.check(runs.config, folder)
         metrics = checkpoint.read_json(folder, "metrics.json")
         if runs.name == OnnxEngine.name and isinstance(metrics.get("int8"), dict):
             metrics = metrics["int8"]
@@ -246,11 +246,13 @@ def _find(source: str | Path) -> tuple[Path, str]:
     from . import hub
 
     try:
-        pulled = hub.pull(str(source))
+        pulled = hub.pull(str(source), hub.patience())
     except InputError as error:
         if not Path(source).parent.is_dir():
             raise
         raise InputError(f"There is no folder {source}. As a model on the Hub: {error}") from error
+    if pulled.note:
+        print(pulled.note, file=sys.stderr)
     return pulled.folder, pulled.revision
 
 

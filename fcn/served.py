@@ -24,7 +24,7 @@ class Served(BaseModel):
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[str], Field(min_length=1, max_length=254)]
     palette: list[Color] | None
     stride: Literal[8, 16, 32]
     inference_size: Annotated[int, Field(ge=0, le=LARGEST_SIZE)]

@@ -12,8 +12,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from fcn import engines
-from fcn.engines import ENGINES, ONNX_NAME, OnnxEngine, TorchEngine, load_engine
+from fcn import checkpoint, engines
+from fcn.engines import CONFIG_KEY, ENGINES, ONNX_NAME, OnnxEngine, TorchEngine, load_engine
 from fcn.errors import InputError
 from fcn.export import export_checkpoint
 from fcn.fusion import KERNELS, MAPS
@@ -151,6 +151,40 @@ def of_something_else(folder: Path) -> None:
     proto = onnx.load(folder / ONNX_NAME)
     del proto.graph.output[:2]
     onnx.save(proto, folder / ONNX_NAME)
+
+
+def of_no_classes(folder: Path) -> None:
+    config = checkpoint.read_json(folder, "config.json")
+    checkpoint.write_json(folder / "config.json", config | {"classes": None})
+
+
+def of_strange_metadata(folder: Path) -> None:
+    proto = onnx.load(folder / ONNX_NAME)
+    for one in proto.metadata_props:
+        if one.key == CONFIG_KEY:
+            one.value = "no JSON"
+    onnx.save(proto, folder / ONNX_NAME)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"), [(of_no_classes, "classes"), (of_strange_metadata, "is no JSON object")]
+)
+def test_what_is_not_meant_is_told_before_it_is_used(spoil, told: str, folder: Path):
+    spoil(folder)
+    with pytest.raises(InputError, match=told):
+        Segmenter.load(folder, "onnx")
+
+
+def test_a_file_that_loads_but_does_not_run_is_told(folder: Path):
+    proto = onnx.load(folder / ONNX_NAME)
+    for size, side in zip(
+        proto.graph.input[0].type.tensor_type.shape.dim, (64, 64, 3), strict=True
+    ):
+        size.dim_value = side
+    onnx.save(proto, folder / ONNX_NAME)
+    segmenter = Segmenter.load(folder, "onnx")
+    with pytest.raises(InputError, match="cannot be run here"):
+        segmenter(Image.new("RGB", (96, 64)))
 
 
 FAULTS = {

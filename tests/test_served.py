@@ -14,6 +14,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "classes that are numbers": ({"classes": [1, 2]}, r"classes\.0"),
     "no classes": ({"classes": []}, "classes"),
     "no list of classes": ({"classes": None}, "classes"),
+    "more classes than labels": ({"classes": [str(one) for one in range(255)]}, "classes"),
     "a class twice": ({"classes": ["sky"] * len(CLASSES)}, "not distinct"),
     "colours of two channels": ({"palette": [[1, 2]] * len(CLASSES)}, r"palette\.0"),
     "colours beyond 255": ({"palette": [[999, 0, 0]] * len(CLASSES)}, r"palette\.0\.0"),

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.checkpoint)
     trained = read_json(folder, "training.json").get("config", {})
     name = choose_dataset(args.dataset, trained, folder)
-    segmenter = Segmenter.load(folder, "torch")
+    segmenter = Segmenter.load(folder, "torch", "cpu")
     if name != trained.get("dataset"):
         trained = {"classes": segmenter.classes}
     kept = trained.get("classes", ()), trained.get("others", OTHERS[0])
