@@ -131,6 +131,7 @@ def train(config: TrainConfig) -> Path:
     trainer = Trainer(config)
     # Steps of a GPU are quick, and to look at a loss is to wait for it; a CPU's may take a minute.
     check_every = 1 if trainer.accelerator.device.type == "cpu" else LOG_EVERY
+    is_alone = trainer.accelerator.num_processes == 1  # else all stop after the same step
     progress, clock = trainer.progress, time.perf_counter()
     saved, losses = clock, []
     with StopSignal() as stop, ProgressBar(config, trainer) as bar:
@@ -138,7 +139,8 @@ def train(config: TrainConfig) -> Path:
         for passes in trainer.batches() if progress.share(config) < 1 else ():
             losses.append(trainer.step(passes))
             is_due = progress.step % config.eval_every == 0
-            if progress.step % check_every and not is_due and progress.step < config.steps:
+            is_last = progress.step == config.steps or (stop.wanted and is_alone)
+            if progress.step % check_every and not is_due and not is_last:
                 continue
             loss = float(torch.stack(losses).mean())  # waits for a GPU, whose time then counts
             now = time.perf_counter()
@@ -225,8 +227,10 @@ def main(arguments: list[str] | None = None) -> int:
         config = parse(arguments)
         refresh.check(config.push, config.space)
         run = train(config)
+        if not PartialState().is_main_process:
+            return 0
         print(f"Saved in {run}. See it: python app.py --model {run}")
-        if config.push and PartialState().is_main_process:
+        if config.push:
             refresh.publish(run, config.push, config.space, config.force)
     except InputError as error:
         print(error, file=sys.stderr)

@@ -79,6 +79,8 @@ def count_flops(step: Work) -> int:
 def measure_peak(dtype: torch.dtype) -> float:
     """FLOP/s that a matrix product of 4096 reaches on this machine."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":  # as convolutions have it, which is TF32
+        torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision
     size = 4096
     one, other = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
 

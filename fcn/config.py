@@ -108,7 +108,9 @@ class TrainConfig:
     output: str = option("", "folder of the run; empty for runs/DATASET")
     resume: bool = option(False, "go on from the run's last checkpoint")
     precision: str = option(
-        "auto", "auto is bf16 where the device has it", ["auto", "fp32", "bf16"]
+        "auto",
+        "auto is bf16 where the device has it; fp32 is TF32 in the convolutions of newer GPUs",
+        ["auto", "fp32", "bf16"],
     )
     workers: int = option(-1, "processes that read and augment; -1 for one per core, up to 8")
     seed: int = option(0, "of everything random")
@@ -122,7 +124,7 @@ class TrainConfig:
             if not getattr(self, name) > 0:
                 raise InputError(f"--{name.replace('_', '-')} must be more than 0.")
         rates = ("backbone_lr", "weight_decay", "power", "clip")
-        for name in (*rates, "warmup", "size", "minutes", "accumulate", "save_minutes"):
+        for name in (*rates, "warmup", "size", "minutes", "accumulate", "save_minutes", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name.replace('_', '-')} must not be less than 0.")
         for name in ("dropout", "color"):

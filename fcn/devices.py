@@ -38,8 +38,8 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate for this process and its place among the others of one launch, with its tracker.
 
     Raises:
-        InputError: If the tracker's package is missing, or the processes of a launch do not find
-            one another.
+        InputError: If the tracker's package is missing, the device runs nothing, as a GPU that is
+            too old for this PyTorch, or the processes of a launch do not find one another.
     """
     tracking.check_tracker(config.tracker)
     accelerator = Accelerator(
@@ -50,6 +50,14 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         project_dir=config.folder(),
         kwargs_handlers=[InitProcessGroupKwargs(backend=None, timeout=PATIENCE)],
     )
+    try:
+        torch.zeros(1, device=accelerator.device).add_(1).item()
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{accelerator.device} cannot be used here ({reason}). CUDA_VISIBLE_DEVICES= in front"
+            " of the command trains on the CPU."
+        ) from error
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > accelerator.num_processes:
         raise InputError(

@@ -145,7 +145,8 @@ class Trainer:
         """The passes of each step from where the run is, without end.
 
         Raises:
-            InputError: If a file turns out to be damaged; the run is saved first.
+            InputError: If a file turns out to be damaged; the run is saved first, unless it is of
+                several processes and another than the first one meets the file.
         """
         samples, step = build_samples(self.config, self.train_set), self.progress.step
         try:

@@ -88,6 +88,7 @@ def test_a_config_file_takes_what_the_flags_take(tmp_path: Path, text: str, told
         {"backbone_lr": -1e-5},
         {"clip": -1.0},
         {"minutes": float("nan")},
+        {"seed": -1},
         {"dropout": 1.0},
         {"color": -0.1},
         {"save_minutes": float("inf")},
