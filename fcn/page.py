@@ -56,7 +56,8 @@ TELL_STRIDES_FAILURE = """() => {
 TELL_GALLERY_FAILURE = """() => {
   document.querySelector('#several section').dispatchEvent(new CustomEvent('several-failed'));
 }"""
-# Gradio pastes at the click of a button; this does at Ctrl+V.
+# Gradio pastes at the click of a button, which then is all that it takes until another source is
+# chosen, and works over HTTPS alone; this does at Ctrl+V.
 PASTE = """() => document.addEventListener('paste', ({ clipboardData }) => {
   const input = document.querySelector('#photo input[type=file]');
   if (!input || clipboardData.files.length !== 1) return; // gallery.js takes several
@@ -78,9 +79,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
         InputError: If the first cannot segment anything, as its weights are damaged.
     """
     networks = {one.source: one for one in segmenters}
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
-    ) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Segment", elem_id="segment"):
@@ -107,7 +106,7 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.Image]:
                 gr.HTML(words, elem_id="about", apply_default_css=False)
             chooser = build_chooser(networks)
             photo = PhotoInput(
-                sources=["upload", "clipboard", "webcam"],
+                sources=["upload", "webcam"],
                 label="Photo",
                 show_label=False,
                 height=200,
@@ -241,7 +240,7 @@ def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]
 def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:
     """What the viewer does not show yet of the photo that a browser says it shows."""
     with _told():
-        photo = sent("The photo", value["photo"]["path"]).open()
+        photo = sent("The photo", value["photo"]["path"]).open(LONGEST_SIDE)
         segmenter = pick(networks, value["weights"])
         others = [stride for stride in STRIDES if stride != segmenter.stride]
         return viewer.strides(value["run"], segmenter.at_strides(photo, others))

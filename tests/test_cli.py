@@ -1,6 +1,7 @@
 """The command line: files, exit statuses, one JSON object, and sentences in place of tracebacks."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def run_lean(*command: str) -> subprocess.CompletedProcess[str]:
     """A command where only the demo's packages are installed."""
     code = """
 import runpy, sys
-sys.modules.update(dict.fromkeys(("accelerate", "onnx", "safetensors", "torch", "torchvision")))
+sys.modules.update(dict.fromkeys(("accelerate", "onnx", "torch", "torchvision")))
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
     command = (sys.executable, "-c", code, *command)
@@ -233,6 +234,26 @@ def test_the_program_itself(root: Path, photos: Path, tiny_checkpoint: Path, tmp
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"fcn: {out}: File exists\n"
+
+
+def test_a_name_in_no_alphabet_ends_nothing(
+    root: Path, photos: Path, tiny_checkpoint: Path, tmp_path: Path
+):
+    name = os.fsdecode(b"caf\xe9.jpg")  # Latin-1, as old archives have it
+    try:
+        shutil.copy(photos / "street.jpg", tmp_path / name)
+    except OSError:
+        pytest.fail("this file system takes no such name")
+    command = [sys.executable, "-m", "fcn", "segment", tmp_path / name, "--engine", "torch"]
+    done = subprocess.run(
+        [*command, "--checkpoint", tiny_checkpoint, "--output", tmp_path / "out"],
+        cwd=root,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"caf\\udce9.jpg: " in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)

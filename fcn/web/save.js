@@ -1,12 +1,16 @@
 // Files to take away, made of what the browser holds: names as `python -m fcn segment` gives them.
 
-function save(blob, ending) {
-  const href = URL.createObjectURL(blob), download = scene.payload.name + ending;
+function save(blob, download) {
+  const href = URL.createObjectURL(blob);
   make('a', '', { href, download }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }
 
-const saveOverlay = () => canvas.toBlob((blob) => save(blob, '_overlay.png'), 'image/png');
+// The name is read at once: until a file is made, another photo may be shown.
+function saveOverlay() {
+  const name = `${scene.payload.name}_overlay.png`;
+  canvas.toBlob((blob) => save(blob, name), 'image/png');
+}
 
 // ---- the mask, an indexed PNG: https://www.w3.org/TR/png-3/
 
@@ -32,7 +36,7 @@ async function deflated(bytes) {
 }
 
 async function saveMask() {
-  const { ids, width, height } = scene.main;
+  const name = `${scene.payload.name}.png`, { ids, width, height } = scene.main;
   const header = new Uint8Array(13), view = new DataView(header.buffer);
   view.setUint32(0, width);
   view.setUint32(4, height);
@@ -48,7 +52,7 @@ async function saveMask() {
     chunk('IHDR', header), chunk('PLTE', palette), chunk('IDAT', await deflated(lines)),
     chunk('IEND', []),
   ];
-  save(new Blob([signature, ...chunks], { type: 'image/png' }), '.png');
+  save(new Blob([signature, ...chunks], { type: 'image/png' }), name);
 }
 
 // ---- the summary
@@ -69,7 +73,7 @@ function runLengths({ ids, width, height }) {
 }
 
 function saveSummary() {
-  const { weights, seconds } = scene.payload;
+  const { name: photo, weights, seconds } = scene.payload;
   const { width, height } = scene.main, counts = runLengths(scene.main);
   const size = [height, width]; // COCO's order
   const classes = scene.found
@@ -79,5 +83,5 @@ function saveSummary() {
       return { id, name, color: colorOf(one), pixels, share, confidence, rle };
     });
   const summary = { classes, size: [width, height], weights, seconds };
-  save(new Blob([JSON.stringify(summary)], { type: 'application/json' }), '.json');
+  save(new Blob([JSON.stringify(summary)], { type: 'application/json' }), `${photo}.json`);
 }
