@@ -51,7 +51,8 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         kwargs_handlers=[InitProcessGroupKwargs(backend=None, timeout=PATIENCE)],
     )
     try:
-        torch.zeros(1, device=accelerator.device).add_(1).item()
+        if accelerator.device.type == "cuda":
+            torch.zeros(1, device=accelerator.device).add_(1).item()
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise InputError(

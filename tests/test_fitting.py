@@ -212,7 +212,7 @@ def test_a_fit_that_fails_half_way_spoils_nothing(
     assert main(["fit", str(tiny_run)]) == 1
     assert capsys.readouterr().err.endswith("the disk is full\n")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
-    assert {file.name for file in tiny_run.iterdir()} == {"album", "best", folder.name}
+    assert {file.name for file in tiny_run.iterdir()} == {"best", folder.name}
 
 
 def test_fitting_needs_to_know_the_data(
