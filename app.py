@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,6 +112,7 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; a mistake in what was given ends in one sentence."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts stop so; files go then, too
     try:
         segmenters, note = load(split(parse(arguments).model))
         folder = sweep.take_folder()
@@ -120,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before it serves; Gradio knows it while it does
+        return 130
     return 0
 
 

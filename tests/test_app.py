@@ -1,18 +1,29 @@
 """The demo's command line: which weights it serves, and what it says when there are none."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hub_client import serve_app
 
 import app
 from fcn.errors import InputError
 
 
-def test_gradio_reads_its_environment_variables_itself(tiny_checkpoint, monkeypatch):
+def test_gradio_reads_its_environment_variables_itself(tiny_checkpoint, tmp_path, monkeypatch):
     given: dict[str, object] = {}
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # what it becomes ends with the test
     monkeypatch.setattr("gradio.Blocks.launch", lambda self, **options: given.update(options))
     assert app.main(["--model", str(tiny_checkpoint)]) == 0
     assert not {"server_port", "server_name", "root_path", "share"} & set(given)
+
+
+def test_a_host_that_stops_it_keeps_no_files(root: Path, tiny_checkpoint: Path, tmp_path: Path):
+    files = tmp_path / "files"
+    variables = {"GRADIO_TEMP_DIR": str(files), "FCN_MODEL": str(tiny_checkpoint)}
+    with serve_app(root, tmp_path / "log", {**os.environ, **variables}):
+        assert any(files.rglob("*.*"))
+    assert not [one for one in files.rglob("*") if one.is_file() or one.name.startswith("fcn-")]
 
 
 def test_missing_weights_end_in_one_sentence(capsys):
