@@ -29,7 +29,7 @@ def told_of_memory() -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise InputError(
             "The GPU's memory is too small for this photo, or other programs use it: make the photo"
-            " smaller, or do without the GPU (--device cpu)."
+            " smaller, or do without the GPU (CUDA_VISIBLE_DEVICES= in front of the command)."
         ) from error
 
 

@@ -10,6 +10,7 @@ from test_decision import coarse
 
 from fcn import decision, gpu_decision
 from fcn.engines import TorchEngine
+from fcn.errors import InputError
 from fcn.fusion import Upscored
 from fcn.head import bilinear_kernel
 from fcn.segmenter import Segmenter
@@ -84,3 +85,16 @@ def test_an_engine_knows_its_gpu(device: str, gpu: str | None):
     # There is no GPU here to put a network on.
     model = SimpleNamespace(mean=SimpleNamespace(device=torch.device(device)), config={})
     assert TorchEngine(model).gpu == gpu
+
+
+def test_a_full_memory_is_told(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(gpu_decision, "_enlarge", fail)
+    with pytest.raises(InputError, match="GPU's memory is too small"):
+        gpu_decision.decide(upscored(4), (9, 9), 1, np.arange(4), None, "cpu")
+    engine = TorchEngine(build_tiny(["sky", "road"]))
+    monkeypatch.setattr(engine.model, "maps", fail)
+    with pytest.raises(InputError, match="GPU's memory is too small"):
+        engine.maps(np.zeros((8, 8, 3), np.uint8))
