@@ -81,14 +81,14 @@ def memory(process: int | str = "self") -> tuple[float, float]:
 
 def describe_machine() -> str:
     """The processor and how busy it is: a time means little without it."""
+    from fcn.cores import count_cores
+
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         model = next(iter(names), model)
-    from fcn.cores import count_cores
-
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{count_cores()} cores of {model}{load}"
 

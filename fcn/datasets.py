@@ -15,11 +15,9 @@ from PIL import Image
 from .errors import InputError
 from .metrics import IGNORE_INDEX
 from .pairs import Files, folders_with, two_folders, voc_files, voc_splits
-from .palette import CAMVID, SCENE_PARSING, VOC, Color, distinct
+from .palette import CAMVID, MAX_CLASSES, SCENE_PARSING, VOC, Color, distinct
 from .shapes import SHAPES, draw_scene
 from .source import INVALID, Source, nearest
-
-MAX_CLASSES = 254
 
 
 def _folder_palette(root: Path) -> dict[str, Color]:

@@ -8,6 +8,7 @@ import colorsys
 from collections.abc import Sequence
 
 Color = tuple[int, int, int]
+MAX_CLASSES = 254  # labels are 8-bit, 255 is never a class, and 254 a stored value that means none
 BACKGROUND = "background"  # the class that is not painted and comes last in legends
 
 

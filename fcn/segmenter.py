@@ -8,8 +8,8 @@ and after (scaling the photo, bringing scores back to its size, probabilities) i
 and the same for every engine.
 """
 
+import logging
 import re
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .model import FCN
 
 __all__ = ["BACKGROUND", "ENGINES", "STRIDES", "Found", "Segmentation", "Segmenter"]
+
+LOG = logging.getLogger(__name__)
 
 STRIDES = (8, 16, 32)
 TURN = threading.Lock()  # a network takes all cores and much memory, so one runs at a time
@@ -252,7 +254,7 @@ def _find(source: str | Path) -> tuple[Path, str]:
             raise
         raise InputError(f"There is no folder {source}. As a model on the Hub: {error}") from error
     if pulled.note:
-        print(pulled.note, file=sys.stderr)
+        LOG.warning("%s", pulled.note)
     return pulled.folder, pulled.revision
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .checkpoint import CONFIG_NAME
 from .errors import InputError
+from .palette import MAX_CLASSES
 
 LARGEST_SIZE = 8192  # pixels; more than a server has memory for, and a bound for strangers' files
 
@@ -24,7 +25,7 @@ class Served(BaseModel):
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    classes: Annotated[list[str], Field(min_length=1, max_length=254)]
+    classes: Annotated[list[str], Field(min_length=1, max_length=MAX_CLASSES)]
     palette: list[Color] | None
     stride: Literal[8, 16, 32]
     inference_size: Annotated[int, Field(ge=0, le=LARGEST_SIZE)]

@@ -181,7 +181,11 @@ def tiny_run(tmp_path: Path) -> Path:
 def test_a_checkpoint_is_fitted_by_command(
     tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    git = checkpoint.resolve(tiny_run) / ".git"
+    git.mkdir()
+    (git / "config").write_text("of a clone")
     assert main(["fit", str(tiny_run)]) == 0
+    assert (git / "config").read_text() == "of a clone"
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     folder = checkpoint.resolve(tiny_run)
     model, metrics = saving.load(folder), checkpoint.read_json(folder, "metrics.json")

@@ -63,7 +63,11 @@ def run(args: argparse.Namespace) -> int:
     model.absent_below, model.doubt_below = fitted.absent_below, doubt_below
     # In a copy: what is stopped half way, or fills the disk, spoils nothing.
     with TemporaryDirectory(prefix=".fit-", dir=folder.parent) as place:
-        draft = Path(shutil.copytree(folder, Path(place, folder.name)))
+        draft = Path(place, folder.name)
+        draft.mkdir()
+        for file in folder.iterdir():
+            if file.is_file():  # a clone from the Hub has .git beside them
+                shutil.copy2(file, draft)
         saving.write(draft, model)
         write_json(draft / "metrics.json", metrics)
         if has_int8:
