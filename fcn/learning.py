@@ -125,6 +125,7 @@ def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
         head=config.head,
         width=config.width,
         dropout=config.dropout,
+        context=config.context,
         stride=config.stride,
         mean=normalisation.mean,
         std=normalisation.std,

@@ -99,7 +99,8 @@ def shapes_table(subject: Subject) -> list[list[str]]:
         weights = 9 * channels * (before + channels * (depth - 1)) + channels * depth
         add(f"conv{stage}_1 … conv{stage}_{depth}, pool{stage}", channels, 2**stage, weights)
         before = channels
-    add("fc6", fc, 32, fc * (before * (49 if paper else 9) + 1))
+    cells = 49 if paper else 9 + bool(config.get("context"))  # the mean counts as one
+    add("fc6", fc, 32, fc * (before * cells + 1))
     add("fc7", fc, 32, fc * (fc + 1))
     for name, channels in zip(MAPS, (fc, widths[3], widths[2]), strict=True):
         count = len(subject.segmenter.classes)

@@ -35,6 +35,7 @@ class FCN(
         head: ``compact`` (dilated 3x3 fc6 of ``width`` channels) or ``paper`` (7x7, 4096).
         width: Channels of the compact fc6 and fc7.
         dropout: Share of fc6's and fc7's channels dropped in training.
+        context: Whether the compact fc6 also sees the mean of the whole picture.
         stride: Which of 32, 16 and 8 is answered by default. The parameters do not depend on it.
         mean: Subtracted from RGB in [0, 1]; belongs to the backbone's weights.
         std: Then divided by.
@@ -65,6 +66,7 @@ class FCN(
         head: str = "compact",
         width: int = 1024,
         dropout: float = 0.3,
+        context: bool = False,
         stride: int = 8,
         mean: Sequence[float] = CAFFE.mean,
         std: Sequence[float] = CAFFE.std,
@@ -89,13 +91,14 @@ class FCN(
             "head": head,
             "width": width,
             "dropout": dropout,
+            "context": context,
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
         }
         # Not in the state dict: config.json has them, and two sources could disagree.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.backbone = VGG(backbone, head, width, dropout)
+        self.backbone = VGG(backbone, head, width, dropout, context)
         self.head = SkipFusion(self.backbone.channels, self.num_classes)
         self.presence = Presence(self.num_classes) if presence else None
 

@@ -58,10 +58,13 @@ def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
     Args:
         config: Of the run.
         last: The checkpoint that it goes on from if it is resumed: its origin stays.
+
+    Returns:
+        Part of ``training.json``; ``hardware`` is what the run was on so far.
     """
     if last:
         told = checkpoint.read_json(last, "training.json")
-        kept = {key: told.get(key, "") for key in ("backbone_weights", "init")}
+        kept = {key: told.get(key, "") for key in ("backbone_weights", "init", "hardware")}
         return {**kept, "sources": told_sources(told)}
     init = Path(config.init).name if config.init else ""
     before = checkpoint.read_json(checkpoint.resolve(config.init), "training.json") if init else {}
@@ -69,6 +72,7 @@ def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
         "backbone_weights": Path(config.backbone_weights).name,
         "init": init,
         "sources": list_sources(config, before),
+        "hardware": "",
     }
 
 
@@ -84,10 +88,10 @@ def describe_training(
     return {
         "config": config.recipe(),
         **history,
-        "hardware": hardware,
         "code": find_revision(),
         "torch": torch.__version__,
         **origin,
+        "hardware": join_hardware(origin["hardware"], hardware),
         "data": {
             "images": len(files),
             "names_sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),
@@ -101,6 +105,16 @@ def describe_hardware(device: torch.device, processes: int) -> str:
         return f"{processes * torch.get_num_threads()} threads of {platform.machine()}"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{processes} x {name}"
+
+
+def join_hardware(before: str, now: str) -> str:
+    """Name the machines of a run in their order, one after another.
+
+    >>> join_hardware("", "1 x GPU"), join_hardware("1 x GPU", "2 threads of x86_64")
+    ('1 x GPU', '1 x GPU, then 2 threads of x86_64')
+    """
+    is_same = before.split(", then ")[-1] == now
+    return before if is_same else ", then ".join(filter(None, (before, now)))
 
 
 def find_revision() -> str:

@@ -123,7 +123,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; rates and decay are those of the present config."""
         check_classes(self.model.classes, self.train_set.classes)
-        for name in ("backbone", "head", "width", "stride", "dropout"):
+        for name in ("backbone", "head", "width", "stride", "dropout", "context"):
             before, wanted = self.model.config[name], getattr(self.config, name)
             if before != wanted:
                 raise InputError(

@@ -77,7 +77,24 @@ def build_stage(number: int, in_channels: int, width: int, depth: int) -> nn.Seq
     return nn.Sequential(layers)
 
 
-def build_classifier(head: str, width: int, dropout: float) -> nn.Sequential:
+class ContextConv2d(nn.Conv2d):
+    """A convolution that adds to every cell what the mean of the whole map tells.
+
+    So a cell knows the picture around it however far that reaches: ParseNet (Liu et al. 2015), but
+    the mean has weights of its own, which are 0 at first, and no normalisation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, dilation: int) -> None:
+        super().__init__(in_channels, out_channels, size, padding=dilation, dilation=dilation)
+        self.context = nn.Linear(in_channels, out_channels, bias=False)
+        nn.init.zeros_(self.context.weight)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (N, in_channels, h, w) to (N, out_channels, h, w)."""
+        return super().forward(input) + self.context(input.mean((2, 3)))[:, :, None, None]
+
+
+def build_classifier(head: str, width: int, dropout: float, context: bool) -> nn.Sequential:
     """fc6 and fc7 as convolutions over pool5.
 
     ``paper`` is VGG's own 7x7x4096, 120 million weights. ``compact`` reaches 5x5 cells of pool5
@@ -85,6 +102,8 @@ def build_classifier(head: str, width: int, dropout: float) -> nn.Sequential:
     """
     if head == "paper":
         fc6, width = initialised(nn.Conv2d(512, PAPER_WIDTH, 7, padding=3)), PAPER_WIDTH
+    elif context:
+        fc6 = initialised(ContextConv2d(512, width, 3, dilation=2))
     else:
         fc6 = initialised(nn.Conv2d(512, width, 3, padding=2, dilation=2))
     fc7 = initialised(nn.Conv2d(width, width, 1))
@@ -105,13 +124,19 @@ class VGG(nn.Module):
         head: One of ``HEADS``: which fc6 and fc7.
         width: Channels of the compact fc6 and fc7; the paper's have 4096.
         dropout: Share of fc6's and fc7's channels dropped in training.
+        context: Whether the compact fc6 also sees the mean of the whole picture.
 
     Raises:
         ValueError: If the name or the head is unknown.
     """
 
     def __init__(
-        self, name: str = "vgg16", head: str = "compact", width: int = 1024, dropout: float = 0.3
+        self,
+        name: str = "vgg16",
+        head: str = "compact",
+        width: int = 1024,
+        dropout: float = 0.3,
+        context: bool = False,
     ) -> None:
         super().__init__()
         if name not in DEPTHS:
@@ -122,7 +147,7 @@ class VGG(nn.Module):
         for index, depth in enumerate(DEPTHS[name]):
             stage = build_stage(index + 1, in_channels[index], WIDTHS[index], depth)
             self.add_module(f"stage{index + 1}", stage)
-        self.classifier = build_classifier(head, width, dropout)
+        self.classifier = build_classifier(head, width, dropout, context)
         self.head, self.recompute = head, False
         self.channels = (WIDTHS[2], WIDTHS[3], PAPER_WIDTH if head == "paper" else width)
 
