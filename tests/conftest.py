@@ -59,7 +59,10 @@ def build_tiny(classes: list[str], **arguments: object) -> FCN:
     torch.manual_seed(0)
     palette = [list(color) for color in distinct(len(classes))]
     # Tests give any of FCN's arguments, of many types.
-    model = FCN(classes, palette, width=8, **{"inference_size": 96, **arguments})  # type: ignore[arg-type]
+    given = {"inference_size": 96, "context": True, **arguments}
+    model = FCN(classes, palette, width=8, **given)  # type: ignore[arg-type]
+    if given["context"]:
+        torch.nn.init.normal_(model.backbone.classifier.get_parameter("fc6.context.weight"))
     for layer in (model.head.score_fr, model.head.score_pool4, model.head.score_pool3):
         torch.nn.init.normal_(layer.weight)
     with torch.no_grad():

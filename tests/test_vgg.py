@@ -79,6 +79,23 @@ def test_layers_have_the_papers_names() -> None:
     assert len(names) == 16 + 2
 
 
+def test_with_context_a_cell_knows_the_whole_picture() -> None:
+    torch.manual_seed(0)
+    plain, wide = (VGG(width=8, context=context).eval() for context in (False, True))
+    assert wide.load_state_dict(plain.state_dict(), strict=False).missing_keys == [
+        "classifier.fc6.context.weight"
+    ]
+    one = torch.rand(1, 3, 32, 512)
+    other = one.clone()
+    other[..., -64:] += 1
+    with torch.inference_mode():
+        assert torch.equal(plain(one).fc7, wide(one).fc7)  # it has to be learnt
+        torch.nn.init.normal_(wide.classifier.get_parameter("fc6.context.weight"))
+        for vgg, is_same in ((plain, True), (wide, False)):
+            far = [vgg(images).fc7[..., 0] for images in (one, other)]
+            assert torch.equal(*far) == is_same
+
+
 def test_freezing_stops_gradients_of_the_first_stages() -> None:
     vgg = VGG(width=8)
     vgg.freeze(2)
