@@ -11,7 +11,8 @@ import logging
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,9 +88,14 @@ class Engine(ABC):
 
 
 class TorchEngine(Engine):
-    """Runs a live network on the device that it is on, in evaluation mode."""
+    """Runs a live network on the device that it is on, in evaluation mode.
+
+    Attributes:
+        bf16: Whether it computes in bfloat16, for what does not hang on the last digits.
+    """
 
     name = "torch"
+    bf16 = False
 
     def __init__(self, model: "FCN") -> None:
         self.model = model
@@ -127,13 +133,21 @@ class TorchEngine(Engine):
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""
+        with self.running():
+            maps = self.model.eval().maps(self.images(image))
+            return {name: one[0].float().cpu().numpy() for name, one in maps.items()}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """What its network runs in."""
         import torch
 
         from .gpu_decision import told_of_memory
 
-        with torch.inference_mode(), told_of_memory():
-            maps = self.model.eval().maps(self.images(image))
-            return {name: one[0].float().cpu().numpy() for name, one in maps.items()}
+        device = self.model.mean.device.type
+        autocast = torch.autocast(device, torch.bfloat16, enabled=self.bf16)
+        with torch.inference_mode(), told_of_memory(), autocast:
+            yield
 
     def images(self, image: np.ndarray) -> "Tensor":
         """A picture as the network takes it, on its device: (1, 3, h, w), channels last."""

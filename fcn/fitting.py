@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from .datasets import SegmentationDataset, spread
 from .decision import softmax
+from .devices import find_precision
 from .engines import TorchEngine
 from .evaluation import Scored, describe, evaluate
 from .metrics import IGNORE_INDEX, ConfusionMatrix
@@ -77,6 +78,9 @@ def fit(
         size: Long side in pixels that photos were scaled to in training.
         progress: Whether to show a bar on stderr.
     """
+    engine = segmenter._engine
+    if isinstance(engine, TorchEngine) and engine.gpu is None:
+        engine.bf16 = find_precision("auto") == "bf16"  # half the time, where a CPU has it
     photos, scores = spread(len(dataset), PHOTOS), {}
     segmenter.absent_below = 0.0
     # Photos are enlarged only so far: sizes beyond are one and the same.
@@ -88,8 +92,8 @@ def fit(
         scores[one] = matrix.mean_iou
     segmenter.inference_size = max(scores, key=lambda one: scores[one])
     report: dict[str, Any] = {"photos": len(photos)}
-    if isinstance(segmenter._engine, TorchEngine):
-        report["training_photos"] = fit_presence(segmenter, segmenter._engine, train_set, progress)
+    if isinstance(engine, TorchEngine):
+        report["training_photos"] = fit_presence(segmenter, engine, train_set, progress)
     fitted, held_out = (
         sample_logits(segmenter, dataset, chosen) for chosen in (photos[::2], photos[1::2])
     )
@@ -99,6 +103,8 @@ def fit(
         segmenter.temperature, after = 1.0, before
     by_absence = score_absence(segmenter, dataset, photos)
     segmenter.absent_below = choose_absence(by_absence, segmenter.background is not None)
+    if isinstance(engine, TorchEngine):
+        engine.bf16 = False
     report |= {
         "mean_iou_by_size": {str(size): score for size, score in scores.items()},
         "inference_size": segmenter.inference_size,
@@ -140,7 +146,7 @@ def fit_presence(
         known = labels[labels != IGNORE_INDEX]
         if not known.size:
             continue
-        with torch.inference_mode():
+        with engine.running():
             features = engine.model.features(engine.images(np.array(segmenter.resize(photo))))
             pooled.append(pool(features).cpu())
         counts = np.bincount(known, minlength=len(segmenter.classes))

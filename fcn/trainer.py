@@ -292,7 +292,7 @@ class Trainer:
         is_main = self.accelerator.is_main_process
         model = saving.load(self.run) if is_main else copy.deepcopy(self.model)
         model.presence = None  # it is fitted anew
-        share(model.to(self.accelerator.device))
+        share(model.to(self.accelerator.device).to(memory_format=self.layout))
         return model.eval()
 
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
