@@ -31,6 +31,7 @@ from fcn.trainer import Trainer
 STEPS = 150
 BASE = TrainConfig(
     dataset="camvid",
+    context=False,
     size=240,
     crop=(160, 192),
     scale=(0.7, 1.5),
@@ -53,6 +54,7 @@ RUNS: dict[str, list[dict[str, Any]]] = {
     "5 stages frozen": [{"frozen_stages": 5}],
     "width 256": [{"width": 256}],
     "width 512": [{"width": 512}],
+    "context": [{"context": True}],
     "scale 1": [{"scale": (1.0, 1.0)}],
     "scale 0.5 to 2": [{"scale": (0.5, 2.0)}],
     "photos at 360": [{"size": 360}],

@@ -61,7 +61,7 @@ class TrainConfig:
     width: int = option(1024, "channels of the compact fc6 and fc7")
     stride: int = option(8, "finest map fused in: FCN-32s, 16s or 8s", list(STRIDES))
     dropout: float = option(0.3, "share of fc6 and fc7 channels dropped")
-    context: bool = option(False, "let the compact fc6 see the mean of the whole picture, too")
+    context: bool = option(True, "let the compact fc6 see the mean of the whole picture, too")
     backbone_weights: str = option(
         "imagenet", "safetensors file with VGG's convolutions; imagenet downloads; none is random"
     )

@@ -54,7 +54,7 @@ def test_blocks_are_the_transposed_convolution(factor: int, dtype: torch.dtype) 
     found, wanted = (
         torch.autograd.grad((one * weigh).sum(), (scores, weight)) for one in (blocks, expected)
     )
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-4)  # sums of 64, in any order
 
 
 def test_a_map_too_small_to_cover_is_refused() -> None:
