@@ -60,11 +60,11 @@ def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
         last: The checkpoint that it goes on from if it is resumed: its origin stays.
 
     Returns:
-        Part of ``training.json``; ``hardware`` is what the run was on so far.
+        Part of ``training.json``; ``hardware`` and ``torch`` are what the run was on so far.
     """
     if last:
         told = checkpoint.read_json(last, "training.json")
-        kept = {key: told.get(key, "") for key in ("backbone_weights", "init", "hardware")}
+        kept = {key: told.get(key, "") for key in ("backbone_weights", "init", "hardware", "torch")}
         return {**kept, "sources": told_sources(told)}
     init = Path(config.init).name if config.init else ""
     before = checkpoint.read_json(checkpoint.resolve(config.init), "training.json") if init else {}
@@ -73,6 +73,7 @@ def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
         "init": init,
         "sources": list_sources(config, before),
         "hardware": "",
+        "torch": "",
     }
 
 
@@ -89,9 +90,9 @@ def describe_training(
         "config": config.recipe(),
         **history,
         "code": find_revision(),
-        "torch": torch.__version__,
         **origin,
-        "hardware": join_hardware(origin["hardware"], hardware),
+        "hardware": followed(origin["hardware"], hardware),
+        "torch": followed(origin["torch"], torch.__version__),
         "data": {
             "images": len(files),
             "names_sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),
@@ -107,10 +108,10 @@ def describe_hardware(device: torch.device, processes: int) -> str:
     return f"{processes} x {name}"
 
 
-def join_hardware(before: str, now: str) -> str:
-    """Name the machines of a run in their order, one after another.
+def followed(before: str, now: str) -> str:
+    """Name what a run was on in their order, one after another.
 
-    >>> join_hardware("", "1 x GPU"), join_hardware("1 x GPU", "2 threads of x86_64")
+    >>> followed("", "1 x GPU"), followed("1 x GPU", "2 threads of x86_64")
     ('1 x GPU', '1 x GPU, then 2 threads of x86_64')
     """
     is_same = before.split(", then ")[-1] == now
