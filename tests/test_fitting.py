@@ -67,10 +67,10 @@ def test_what_is_fitted_is_set_and_reported() -> None:
 
 
 @pytest.mark.parametrize(("has_background", "chosen"), [(False, 0.5), (True, 0.7)])
-def test_with_a_background_the_highest_threshold_is_taken_that_is_no_worse(
+def test_with_a_background_the_highest_threshold_is_taken_that_is_worth_its_price(
     has_background: bool, chosen: float
 ) -> None:
-    scores = {0.0: 0.79, 0.5: 0.8, 0.6: 0.8, 0.7: 0.796, 0.8: 0.794}
+    scores = {0.0: 0.79, 0.5: 0.8, 0.6: 0.8, 0.7: 0.781, 0.8: 0.779}
     assert choose_absence(scores, has_background) == chosen
 
 
