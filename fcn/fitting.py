@@ -33,7 +33,7 @@ from .segmenter import LARGEST_ENLARGEMENT, STRIDES, Segmenter
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
 ABSENT_BELOW = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97)
 # What a threshold may cost in mean IoU, where there is a background for what looks like an absent
-# class: most photos of a split show one of its classes, and many of those that visitors bring do not.
+# class: most photos of a split show one of its classes, and many that visitors bring do not.
 PRICE = 0.02
 SHOWN = 0.002  # of a photo's labelled pixels: with more of them it shows a class
 TRAINING_PHOTOS = 5000  # that presence is fitted on, evenly spread
