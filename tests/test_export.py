@@ -10,12 +10,14 @@ import gradio
 import numpy as np
 import onnx
 import pytest
+import torch
+from conftest import CLASSES, build_tiny
 from PIL import Image
 
 from fcn import checkpoint, saving
 from fcn.__main__ import main
 from fcn.datasets import open_dataset
-from fcn.engines import ONNX_NAME
+from fcn.engines import ENGINES, ONNX_NAME, TorchEngine, load_engine
 from fcn.errors import InputError
 from fcn.export import calibration_images, export_checkpoint
 from fcn.photo import open_photo
@@ -126,3 +128,16 @@ def test_calibration_images_are_spread_and_scaled():
     resized = last.resize(network_size(last.size, 48), Image.Resampling.BILINEAR)
     assert (images[-1] == np.array(resized)).all()
     assert len(calibration_images(shapes, 48, 10**6)) == len(shapes)
+
+
+def test_the_mean_of_the_picture_is_seen_by_the_file_too(tmp_path: Path):
+    model = build_tiny(CLASSES, context=True)
+    weight = model.backbone.classifier.get_parameter("fc6.context.weight")
+    torch.nn.init.normal_(weight, std=0.05)
+    saving.write(tmp_path, model)
+    image = np.array(open_photo(PHOTOS / "lion.jpg", longest=96))
+    export_checkpoint(tmp_path, [image])
+    found, expected = (load_engine(tmp_path, name).maps(image)["score_fr"] for name in ENGINES)
+    weight.data.zero_()
+    without = TorchEngine(model).maps(image)["score_fr"]
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(found - without).mean()

@@ -46,7 +46,7 @@ def test_one_set_of_weights_answers_at_every_stride() -> None:
 
 @torch.inference_mode()
 def test_the_parameters_do_not_depend_on_the_stride() -> None:
-    coarse = FCN(["sky", "road", "car"], width=8, stride=32, context=True).eval()
+    coarse = FCN(["sky", "road", "car"], width=8, stride=32).eval()
     coarse.load_state_dict(MODEL.state_dict(), strict=True)
     images = torch.rand(1, 3, 40, 40)
     assert torch.equal(coarse(images), MODEL(images, stride=32))
