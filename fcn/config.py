@@ -158,17 +158,25 @@ class TrainConfig:
             value, default = getattr(self, field.name), field.default
             if value == ([] if default is dataclasses.MISSING else default):
                 continue
-            flag = "--" + field.name.replace("_", "-")
-            if isinstance(value, bool):
-                words.append(flag if value else f"--no-{flag[2:]}")
-            else:
-                items = value if isinstance(value, list | tuple) else [value]
-                words += [flag, *(shlex.quote(str(item)) for item in items)]
+            words.append(spell(field.name, value))
         return " ".join(words)
 
     def folder(self) -> Path:
         """Where the run is kept."""
         return Path(self.output or f"runs/{self.dataset}")
+
+
+def spell(name: str, value: Any) -> str:
+    """A choice as a command line has it.
+
+    >>> spell("frozen_stages", 2), spell("crop", (96, 64)), spell("context", False)
+    ('--frozen-stages 2', '--crop 96 64', '--no-context')
+    """
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    items = value if isinstance(value, list | tuple) else [value]
+    return " ".join([f"--{flag}", *(shlex.quote(str(item)) for item in items)])
 
 
 def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:

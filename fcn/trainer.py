@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from . import checkpoint, report, saving
 from .album import Album, choose_pictures
-from .config import TrainConfig
+from .config import TrainConfig, spell
 from .devices import build_accelerator, find_layout, start_tracker
 from .errors import InputError
 from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_strides
@@ -127,8 +127,8 @@ class Trainer:
             before, wanted = self.model.config[name], getattr(self.config, name)
             if before != wanted:
                 raise InputError(
-                    f"{self.run} trains a network of --{name} {before}, not {wanted}: --resume goes"
-                    " on with the same."
+                    f"{self.run} trains a network of {spell(name, before)}, not"
+                    f" {spell(name, wanted)}: --resume goes on with the same."
                 )
         groups, saved = self.optimizer.state_dict()["param_groups"], state["optimizer"]
         if [one["params"] for one in groups] != [one["params"] for one in saved["param_groups"]]:

@@ -138,8 +138,10 @@ def test_a_resumed_run_takes_new_rates_but_no_new_layers(tmp_path: Path) -> None
         Trainer(dataclasses.replace(config, resume=True, classes=["circle"]))
     with pytest.raises(InputError, match="--frozen-stages"):
         Trainer(dataclasses.replace(config, resume=True, frozen_stages=0))
-    with pytest.raises(InputError, match="--width 8, not 16"):
+    with pytest.raises(InputError, match="--width 8, not --width 16"):
         Trainer(dataclasses.replace(config, resume=True, width=16))
+    with pytest.raises(InputError, match="--context, not --no-context"):
+        Trainer(dataclasses.replace(config, resume=True, context=False))
     larger = Trainer(dataclasses.replace(config, resume=True, size=64))
     assert larger.model.inference_size == 64
 
