@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from conftest import CLASSES, build_tiny
 from PIL import Image
 
@@ -64,6 +65,20 @@ def test_what_is_fitted_is_set_and_reported() -> None:
     error = fitted.report["calibration_error"]
     assert 0 <= error["after"] < error["before"]
     assert fitted.temperature != 1
+
+
+def test_a_processor_fits_in_the_precision_that_it_is_fast_in_and_then_serves_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fcn.fitting.find_precision", lambda wanted: "bf16")
+    model, dtypes = build_tiny(CLASSES), set()
+    model.backbone.classifier.register_forward_hook(lambda *told: dtypes.add(told[2].dtype))
+    segmenter = Segmenter.of(model, "tiny")
+    fit(segmenter, *SHAPES, 80, progress=False)
+    assert dtypes == {torch.bfloat16}
+    dtypes.clear()
+    segmenter(SHAPES[1].read(0)[0])
+    assert dtypes == {torch.float32}
 
 
 @pytest.mark.parametrize(("has_background", "chosen"), [(False, 0.5), (True, 0.7)])
