@@ -17,7 +17,7 @@ from .examples import find_examples
 from .excerpt import Excerpt
 from .lesson import SCENE, tell
 from .photo import open_photo
-from .photo_input import Given, offer
+from .photo_input import Given, offer, shown_photo
 from .segmenter import Segmenter
 from .shapes import draw_scene
 from .subject import Part, Picture
@@ -36,7 +36,7 @@ FAILED: dict[str, Any] = {"line": "That did not work. Please open the tab again.
 
 def build_learn_tab(
     pick: Callable[..., Segmenter],
-    photo: gr.Image,
+    viewer: gr.HTML,
     choice: Sequence[gr.HTML] = (),
     **queue: Any,
 ) -> gr.Tab:
@@ -44,12 +44,12 @@ def build_learn_tab(
 
     Args:
         pick: Gives the network, from the values of ``choice``.
-        photo: The input with the visitor's photo; an example stands in for none.
+        viewer: What shows the photo that is told of; an example stands in for none.
         choice: Components that say which network.
         queue: How the network is shared, as Gradio's events take it.
     """
     with gr.Tab("How it works", elem_id="learn") as tab:
-        shown = gr.HTML(
+        lesson = gr.HTML(
             None,
             html_template=TEMPLATE,
             css_template=(WEB / "learn.css").read_text(encoding="utf-8"),
@@ -59,47 +59,47 @@ def build_learn_tab(
         )
         last = gr.State()  # the photo and the network that are told of
 
-    def open_tab(given: Given, last: Any, *chosen: Any) -> Iterator[tuple[Any, Any]]:
-        segmenter = pick(*chosen)
-        wanted = given.path, segmenter.source
+    def open_tab(value: Any, last: Any, *chosen: Any) -> Iterator[tuple[Any, Any]]:
+        segmenter, photo = pick(*chosen), (value or {}).get("photo")
+        wanted = photo, segmenter.source
         if wanted == last:
             yield gr.skip(), gr.skip()
             return
         yield BUSY, None
-        yield answer(segmenter, given), wanted
+        yield answer(segmenter, value if photo else None), wanted
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     run = tab.select(
         open_tab,
-        [photo, last, *choice],
-        [shown, last],
+        [viewer, last, *choice],
+        [lesson, last],
         trigger_mode="always_last",
         **quiet,
         **queue,
     )
-    run.failure(lambda: FAILED, None, shown, queue=False, **quiet)
+    run.failure(lambda: FAILED, None, lesson, queue=False, **quiet)
     return tab
 
 
-def answer(segmenter: Segmenter, given: Given) -> dict[str, Any]:
+def answer(segmenter: Segmenter, value: Any = None) -> dict[str, Any]:
     """Tell the lesson in JSON types, its pictures as files in Gradio's cache.
 
     Args:
         segmenter: The network.
-        given: The visitor's photo, or none.
+        value: Of a viewer that shows a photo, or None.
     """
     try:
-        photo, of = choose_photo(segmenter, given)
+        photo, of = choose_photo(segmenter, shown_photo(value) if value else None)
         parts = [_describe(*told) for told in tell(segmenter, photo)]
     except InputError as error:
         return {"line": str(error), "parts": []}
     return {"line": f"The pictures are of {of}.", "parts": parts}
 
 
-def choose_photo(segmenter: Segmenter, given: Given) -> tuple[Image.Image, str]:
-    """The visitor's photo, else the example that shows most of the classes, else a drawn scene."""
-    if given.path:
-        return given.open(LONGEST_SIDE), "your photo"
+def choose_photo(segmenter: Segmenter, given: Given | None) -> tuple[Image.Image, str]:
+    """The photo given, else the example that shows most of the classes, else a drawn scene."""
+    if given:
+        return given.open(LONGEST_SIDE), given.stem
     for example in find_examples(segmenter.classes):
         if example.file:
             return open_photo(example.file, longest=LONGEST_SIDE), "an example"

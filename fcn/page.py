@@ -9,7 +9,6 @@ run. It is told of another network too, and asks again for the photo that it sho
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -28,7 +27,7 @@ from .learn import build_learn_tab
 from .model_tab import build_model_tab
 from .palette import BACKGROUND
 from .photo import is_shown_alike, open_photo
-from .photo_input import Given, PhotoInput, sent
+from .photo_input import Given, PhotoInput, sent, shown_photo
 from .scores import score_line
 from .segmenter import STRIDES, Segmenter
 
@@ -83,18 +82,18 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Segment", elem_id="segment"):
-                chooser, photo = _add_segmenting(networks, note)
+                chooser, shown = _add_segmenting(networks, note)
             with gr.Tab("Model"):
                 build_model_tab(networks, chooser)
-            build_learn_tab(lambda source: pick(networks, source), photo, [chooser], **NETWORK)
+            build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
         add_endpoint(networks, **NETWORK)
         page.load(None, js=PASTE)
     page.queue(max_size=32)
     return page
 
 
-def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.Image]:
-    """Add what a photo goes into, the viewer, and their events; give the chooser and the input."""
+def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
+    """Add what a photo goes into, the viewer, and their events; give the chooser and the viewer."""
     first = next(iter(networks.values()))
     examples = find_examples(first.classes)
     opening = None
@@ -121,7 +120,7 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.Image]:
     photo.change(None, photo, None, js=TELL_PHOTO)
     _add_runs(networks, chooser, photo, shown)
     _add_gallery(networks, chooser, several)
-    return chooser, photo
+    return chooser, shown
 
 
 def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.HTML) -> None:
@@ -232,8 +231,7 @@ def _told() -> Iterator[None]:
 def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
     """What another network finds in the photo that a browser says it shows."""
     with _told():
-        path = value.get("of") or value["photo"]["path"]
-        given = sent(f"{value['name']}{Path(path).suffix}", path)
+        given = shown_photo(value)
     return _answer(networks, source, given)
 
 

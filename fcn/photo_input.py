@@ -73,6 +73,17 @@ def sent(name: str, path: object) -> Given:
     return Given(name, path)
 
 
+def shown_photo(value: Any) -> Given:
+    """The photo that a browser says its viewer shows, by the viewer's value.
+
+    Raises:
+        PhotoError: If it did not come through this server, or was swept since.
+        LookupError, TypeError, AttributeError: If it is no value of a viewer that shows one.
+    """
+    path = value.get("of") or value["photo"]["path"]
+    return sent(f"{value['name']}{Path(path).suffix}", path)
+
+
 def offer(content: bytes, name: str) -> dict[str, Any]:
     """Write a file that a browser may fetch, as Gradio's values name files."""
     # Gradio's own function would write a file of the same content anew while it is being sent.

@@ -1,16 +1,17 @@
 """The tab "How it works", in a real browser, and when its pictures are computed."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 from test_look import serious
-from visiting import HOSTILE, SIZES, ByColor, Visitor, scene
+from visiting import HOSTILE, SIZES, ByColor, Visitor, file, png, scene
 
 from fcn import learn, lesson
-from fcn.photo_input import Given
+from fcn.photo_input import offer
 from fcn.segmenter import Segmenter
 
 
@@ -32,6 +33,11 @@ def open_tab(visitor: Visitor) -> None:
     expect(visitor.page.locator("#lesson h2")).to_have_count(6)
 
 
+def expect_told(visitor: Visitor, name: str) -> None:
+    told = visitor.page.locator("#lesson").get_by_role("status")
+    expect(told).to_have_text(f"The pictures are of {name}.")
+
+
 def test_the_lesson_is_of_the_visitors_photo_and_computed_when_opened(visit, told):
     visitor, photo = visit(), scene(91)
     visitor.upload(photo)
@@ -39,7 +45,7 @@ def test_the_lesson_is_of_the_visitors_photo_and_computed_when_opened(visit, tol
     open_tab(visitor)
     (seen,) = told
     np.testing.assert_array_equal(np.asarray(seen), np.asarray(photo))
-    expect(visitor.page.locator("#lesson").get_by_role("status")).to_contain_text("your photo")
+    expect_told(visitor, "photo")
     assert visitor.page.locator("#lesson h2").all_inner_texts() == [
         f"{number}. {title}" for number, title in enumerate(lesson.PARTS, 1)
     ]
@@ -60,13 +66,26 @@ def test_the_lesson_is_of_the_visitors_photo_and_computed_when_opened(visit, tol
 def test_another_photo_is_told_of_when_the_tab_is_opened_again(visit, told):
     visitor = visit()
     open_tab(visitor)
-    expect(visitor.page.locator("#lesson").get_by_role("status")).to_contain_text("an example")
+    expect_told(visitor, "tower")
     visitor.page.get_by_role("tab", name="Segment").click()
     visitor.upload(scene(92, (60, 90)))
     assert len(told) == 1
     visitor.page.get_by_role("tab", name="How it works").click()
-    expect(visitor.page.locator("#lesson").get_by_role("status")).to_contain_text("your photo")
+    expect_told(visitor, "photo")
     assert told[1].size == (60, 90)
+
+
+def test_a_photo_that_is_opened_from_the_list_is_told_of(visit, told):
+    visitor, photos = visit(), [scene(94), scene(95, (90, 60))]
+    files = [file(f"{name}.png", png(photo)) for name, photo in zip("ab", photos, strict=True)]
+    visitor.gallery.locator("input[type=file]").set_input_files(files)
+    expect(visitor.gallery).to_have_attribute("data-state", "done")
+    visitor.gallery.locator("li button").nth(1).click()
+    expect(visitor.canvas).to_have_js_property("width", 90)
+    open_tab(visitor)
+    expect_told(visitor, "b")
+    (seen,) = told
+    np.testing.assert_array_equal(np.asarray(seen), np.asarray(photos[1]))
 
 
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
@@ -81,14 +100,16 @@ def test_the_tab_fits_and_axe_agrees(visit, width, scheme):
     assert visitor.page.locator("#lesson figcaption", has_text=HOSTILE).count() > 0
 
 
-def test_a_photo_that_cannot_be_opened_is_told_in_one_sentence(tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"nothing")
-    segmenter = Segmenter(ByColor(), "here")
-    answer = learn.answer(segmenter, Given("bad.png", str(tmp_path / "bad.png")))
+def test_a_photo_that_cannot_be_opened_is_told_in_one_sentence():
+    value = {"name": "bad", "photo": offer(b"nothing", "photo.png")}
+    answer = learn.answer(Segmenter(ByColor(), "here"), value)
     assert answer["parts"] == [] and "bad.png is not a photo" in answer["line"]
+    Path(value["photo"]["path"]).unlink()
+    answer = learn.answer(Segmenter(ByColor(), "here"), value)
+    assert answer["parts"] == [] and "bad.png is not here any more" in answer["line"]
 
 
 def test_without_photo_and_examples_a_scene_is_drawn(monkeypatch):
     monkeypatch.setattr(learn, "find_examples", lambda classes: [])
-    photo, of = learn.choose_photo(Segmenter(ByColor(), "here"), Given("", ""))
+    photo, of = learn.choose_photo(Segmenter(ByColor(), "here"), None)
     assert (photo.size, of) == ((480, 360), "a drawn scene")
