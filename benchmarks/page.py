@@ -94,7 +94,7 @@ def opened(blocks: gr.Blocks) -> Iterator[tuple[Page, int]]:
         page.set_default_timeout(120_000)
         page.on("requestfinished", lambda request: finished.append(request))
         page.goto(url)
-        page.wait_for_selector("footer")
+        page.wait_for_selector("footer", state="attached")  # hidden where there is no viewer
         page.wait_for_timeout(3000)  # until all is there
         texts = [one for one in finished if "/file=" not in one.url]
         yield page, sum(one.sizes()["responseBodySize"] for one in texts)
