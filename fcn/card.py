@@ -88,7 +88,8 @@ SOURCES = {
 RESEARCH = "Code: Apache-2.0. These weights: for research alone, as their sources ask."
 FREE = "Code and these weights: Apache-2.0."
 BUDGET = """
-It stops after {:g} minutes of training: another machine takes another number of steps.
+It stops after {:g} minutes of training. `--minutes 0 --steps {}` behind it takes as many steps as
+were taken here, on any machine.
 """
 FRESH = """
 It starts from VGG's weights; `--init CHECKPOINT` goes on from others, as this network did.
@@ -179,7 +180,7 @@ def calibration_line(metrics: dict[str, Any]) -> str:
 
 
 def absence_line(config: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """When a class is not found in a photo, and what that gains; empty if all may be."""
+    """When a class is not found in a photo, and what that gains or costs; empty if all may be."""
     fitted = metrics.get("fitted", {})
     if not fitted.get("absent_below"):
         return ""
@@ -196,10 +197,13 @@ def absence_line(config: dict[str, Any], metrics: dict[str, Any]) -> str:
         )
     if BACKGROUND in config["classes"]:
         rule += " What looks like a class that is not found is background."
-    return (
-        f"{rule} So the mean IoU is {percent(scores[str(below)])}, and without that rule"
-        f" {percent(scores['0.0'])}."
-    )
+    chosen, free = scores[str(below)], scores["0.0"]
+    if chosen < free:
+        return (
+            f"{rule} That costs mean IoU, {percent(chosen)} where it would be {percent(free)}, so"
+            " that fewer things are named that are not there."
+        )
+    return f"{rule} So the mean IoU is {percent(chosen)}, and without that rule {percent(free)}."
 
 
 def build_card(
@@ -263,7 +267,7 @@ def build_card(
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),
-        budget=(BUDGET.format(options["minutes"]) if options["minutes"] else "")
+        budget=(BUDGET.format(options["minutes"], training["step"]) if options["minutes"] else "")
         + (FRESH if training.get("init") else ""),
         licence=RESEARCH if is_bound else FREE,
     )

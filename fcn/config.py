@@ -142,10 +142,14 @@ class TrainConfig:
             raise InputError(f"--frozen-stages is {self.frozen_stages}, but VGG has 5 stages.")
 
     def recipe(self) -> dict[str, Any]:
-        """The choices that another machine can repeat: all but where things lie on this one."""
+        """The choices that another machine can repeat: all but what is this one's alone.
+
+        That is where things lie, and how a step is split to fit the memory, which changes nothing
+        that is learnt.
+        """
         recipe = dataclasses.asdict(self)
-        local = ("data", "init", "output", "resume", "workers", "watch", "tracker")
-        for name in (*local, "push", "space", "force"):
+        local = ("data", "init", "output", "resume", "workers", "watch", "tracker", "accumulate")
+        for name in (*local, "checkpoint_activations", "push", "space", "force"):
             del recipe[name]
         if self.backbone_weights not in ("imagenet", "none"):
             recipe["backbone_weights"] = "imagenet"

@@ -75,7 +75,7 @@ def card() -> ModelCard:
         "the mean IoU is 70.0 %, and without that rule 68.0 %",
         "![Loss and validation scores over the steps](curves.png)",
         "3,400 steps in 90 minutes on 2 threads of x86_64",
-        "stops after 90 minutes",
+        "stops after 90 minutes of training. `--minutes 0 --steps 3400` behind it",
         "python train.py --dataset voc --data DIR --split trainplus --classes background cat dog",
         "Weakest are cat and background",
         "mean confidence of\n91 %",
@@ -101,6 +101,13 @@ def test_the_hub_reads_the_scores(card: ModelCard, tmp_path: Path) -> None:
     assert scores["mean_iou"] == 0.7
     assert (data.license, data.license_name) == ("other", "research-only")
     assert data.eval_results[0].dataset_name == "voc valplus"
+
+
+def test_the_card_says_what_the_threshold_costs() -> None:
+    scores = {"0.0": 0.72, "0.8": 0.7}
+    fitted = METRICS["fitted"] | {"mean_iou_by_absent_below": scores}
+    content = build_card(CONFIG, METRICS | {"fitted": fitted}, TRAINING, []).content
+    assert "That costs mean IoU, 70.0 % where it would be 72.0 %" in content
 
 
 def test_a_card_says_of_another_checkpoint_that_it_was_the_start() -> None:

@@ -42,6 +42,11 @@ def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
     assert train.parse(["--config", str(file)]) == TrainConfig(seed=3)
 
 
+def test_how_a_machine_splits_a_step_is_not_in_the_recipe() -> None:
+    split = TrainConfig(accumulate=4, checkpoint_activations=True)
+    assert split.recipe() == TrainConfig().recipe()
+
+
 def test_an_automatic_batch_keeps_the_recipe_and_finds_how_to_split_it(tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     file.write_text(json.dumps({"batch_size": 12, "accumulate": 3}))
