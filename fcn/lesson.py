@@ -56,6 +56,10 @@ NEW_FC = (
     " They are new as well, a dilated 3x3 and a 1x1 convolution, far smaller than VGG's 7x7 of"
     " 4,096 channels."
 )
+CONTEXT = (
+    " fc6 also adds to each cell what the mean of pool5 over the whole photo says, by weights of"
+    " its own."
+)
 
 
 def tell_vgg(subject: Subject) -> Part:
@@ -65,7 +69,8 @@ def tell_vgg(subject: Subject) -> Part:
         small = subject.seen.reduce(stride)
         title = f"{name}: {small.width} x {small.height} cells"
         pictures.append(Picture(title, small, True))
-    new = "" if is_paper(subject) else NEW_FC
+    has_context = subject.segmenter.config.get("context")
+    new = "" if is_paper(subject) else NEW_FC + (CONTEXT if has_context else "")
     words = (
         "VGG is five stages of 3x3 convolutions. Each ends in a max pooling that halves the"
         " size, so that the channels can grow. VGG's fc6 and fc7 were fully connected; here they"
