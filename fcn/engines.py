@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ONNX_NAME = "model_int8.onnx"
 WEIGHTS_KEY = "weights_sha256"  # in the ONNX file: the SHA-256 of the weights it was made from
 CONFIG_KEY = "config"  # and their config.json
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"  # ONNX Runtime's name
 LOG = logging.getLogger(__name__)
 
 
@@ -114,6 +115,7 @@ class TorchEngine(Engine):
 
         from . import saving
 
+        served.check_size(checkpoint.read_json(folder, checkpoint.CONFIG_NAME), folder)
         model, device = saving.load(folder), device or _best_device()
         served.check(model.config, folder)
         try:
@@ -201,13 +203,13 @@ class OnnxEngine(Engine):
         # What an older config.json leaves out is as it was when the file was made.
         try:
             config = dict(json.loads(made_from.get(CONFIG_KEY, "{}")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(f"{file} is damaged: {CONFIG_KEY} in it is no JSON object.") from error
         config |= checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
         served.check(config, folder)
         shapes = {one.name: one.shape for one in session.get_outputs()}
         wanted = {*MAPS, *KERNELS, *cls._optional(config)}
-        if not wanted <= set(shapes) or shapes[MAPS[0]][1] != len(config["classes"]):
+        if not wanted <= set(shapes) or shapes[MAPS[0]][1:2] != [len(config["classes"])]:
             raise InputError(f"{file} is of another network than config.json beside it tells of.")
         return cls(session, config)
 
@@ -250,6 +252,9 @@ def _open_session(file: Path) -> "onnxruntime.InferenceSession":
     # A plan of memory is kept for every size of photo; and without one it is a little faster.
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # what it would log is raised as well
+    # A stranger's file may say that weights lie in another one. It would be looked for in the
+    # working folder, and what is in there could be read off the answers.
+    options.add_session_config_entry(EXTERNAL_FOLDER, str(file.parent))
     try:
         content = amx.adapted(file)
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

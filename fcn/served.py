@@ -13,7 +13,9 @@ from .checkpoint import CONFIG_NAME
 from .errors import InputError
 from .palette import MAX_CLASSES
 
-LARGEST_SIZE = 8192  # pixels; more than a server has memory for, and a bound for strangers' files
+# More than a server has memory for, and bounds for strangers' files.
+LARGEST_SIZE = 8192  # pixels
+LARGEST_WIDTH = 8192  # channels of fc6 and fc7; the paper's have 4096
 
 Three = Field(min_length=3, max_length=3)
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -44,6 +46,19 @@ class Served(BaseModel):
         if self.palette is not None and len(self.palette) != len(self.classes):
             raise ValueError(f"{len(self.palette)} colours for {len(self.classes)} classes")
         return self
+
+
+def check_size(config: dict[str, Any], folder: Path) -> None:
+    """Check, before a network is built, that what ``config.json`` asks for is no monster.
+
+    Raises:
+        InputError: If it would take more memory than any that is served.
+    """
+    width, classes = config.get("width", 1), config.get("classes", ())
+    if not isinstance(width, int) or width > LARGEST_WIDTH:
+        raise InputError(f"{folder / CONFIG_NAME} cannot be served (width: {str(width)[:20]}).")
+    if not isinstance(classes, list) or len(classes) > MAX_CLASSES:
+        raise InputError(f"{folder / CONFIG_NAME} cannot be served (classes).")
 
 
 def check(config: dict[str, Any], folder: Path) -> None:

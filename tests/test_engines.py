@@ -12,7 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from fcn import checkpoint, engines
+from fcn import amx, checkpoint, engines
 from fcn.engines import CONFIG_KEY, ENGINES, ONNX_NAME, OnnxEngine, TorchEngine, load_engine
 from fcn.errors import InputError
 from fcn.export import export_checkpoint
@@ -166,12 +166,43 @@ def of_strange_metadata(folder: Path) -> None:
     onnx.save(proto, folder / ONNX_NAME)
 
 
+def of_another_rank(folder: Path) -> None:
+    proto = onnx.load(folder / ONNX_NAME)
+    (score,) = (node for node in proto.graph.node if MAPS[0] in node.output)
+    score.output[0] = "map"
+    proto.graph.node.append(onnx.helper.make_node("ReduceSum", ["map"], [MAPS[0]], keepdims=0))
+    del proto.graph.output[0].type.tensor_type.shape.dim[:]
+    onnx.save(proto, folder / ONNX_NAME)
+
+
 @pytest.mark.parametrize(
-    ("spoil", "told"), [(of_no_classes, "classes"), (of_strange_metadata, "is no JSON object")]
+    ("spoil", "told"),
+    [
+        (of_no_classes, "classes"),
+        (of_strange_metadata, "is no JSON object"),
+        (of_another_rank, "another network"),
+    ],
 )
 def test_what_is_not_meant_is_told_before_it_is_used(spoil, told: str, folder: Path):
     spoil(folder)
     with pytest.raises(InputError, match=told):
+        Segmenter.load(folder, "onnx")
+
+
+@pytest.mark.parametrize("has_amx", [False, True])
+def test_a_file_takes_no_weights_from_the_working_folder(
+    has_amx: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(amx, "has_amx", lambda: has_amx)
+    monkeypatch.chdir(tmp_path)
+    proto = onnx.load(folder / ONNX_NAME)
+    stored = {one.name: one for one in proto.graph.initializer}
+    for name in ("backbone.stage5.conv5_1.weight_quantized", "upscore32"):
+        Path(name).write_bytes(stored[name].raw_data)
+        onnx.external_data_helper.set_external_data(stored[name], location=name)
+        stored[name].ClearField("raw_data")
+    (folder / ONNX_NAME).write_bytes(proto.SerializeToString())
+    with pytest.raises(InputError, match="is damaged or cannot be run here"):
         Segmenter.load(folder, "onnx")
 
 

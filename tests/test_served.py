@@ -45,6 +45,23 @@ def test_whole_numbers_and_an_older_config_are_fine(tmp_path) -> None:
     check(config, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"width": 10**6}, {"width": "wide"}, {"classes": [str(one) for one in range(10**5)]}],
+    ids=["width", "words", "classes"],
+)
+def test_what_would_take_all_memory_is_not_built(
+    change: dict[str, Any], tiny_checkpoint, tmp_path, monkeypatch
+) -> None:
+    for file in tiny_checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = checkpoint.read_json(tiny_checkpoint, "config.json")
+    checkpoint.write_json(tmp_path / "config.json", config | change)
+    monkeypatch.delattr("fcn.saving.load")
+    with pytest.raises(InputError, match=r"cannot be served \((width|classes)"):
+        Segmenter.load(tmp_path, "torch")
+
+
 def test_a_checkpoint_is_checked_when_it_is_loaded(tiny_checkpoint, tmp_path) -> None:
     config = checkpoint.read_json(tiny_checkpoint, "config.json")
     for file in tiny_checkpoint.iterdir():
