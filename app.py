@@ -106,6 +106,8 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
         segmenter.scores(Image.new("RGB", (96, 64)))
     except InputError as error:
         raise InputError(str(error).replace(str(pulled.folder), pulled.source)) from error
+    except Exception as error:  # what a stranger's files make of the libraries that read them
+        raise InputError(f"it cannot be used here ({type(error).__name__}).") from error
     segmenter.source, segmenter.revision = pulled.source, pulled.revision
     return segmenter, f"{pulled.repo_id}, revision {pulled.revision[:8]}. {pulled.note}".strip()
 

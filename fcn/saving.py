@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, resolve
+from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, read_json, resolve
 from .errors import InputError
 from .model import FCN
 
@@ -31,6 +31,7 @@ def load(path: str | Path) -> FCN:
     for name in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / name).is_file():
             raise InputError(f"{folder} is not a whole checkpoint: {name} is missing.")
+    read_json(folder, CONFIG_NAME)  # the mixin takes what is no object for a config, too
     try:
         return FCN.from_pretrained(str(folder))
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -7,7 +7,10 @@ import pytest
 from hub_client import serve_app
 
 import app
+from fcn import hub
 from fcn.errors import InputError
+from fcn.hub_pull import Pulled
+from fcn.segmenter import Segmenter
 
 
 def test_gradio_reads_its_environment_variables_itself(tiny_checkpoint, tmp_path, monkeypatch):
@@ -24,6 +27,15 @@ def test_a_host_that_stops_it_keeps_no_files(root: Path, tiny_checkpoint: Path, 
     with serve_app(root, tmp_path / "log", {**os.environ, **variables}):
         assert any(files.rglob("*.*"))
     assert not [one for one in files.rglob("*") if one.is_file() or one.name.startswith("fcn-")]
+
+
+def test_a_pulled_network_that_fails_in_no_known_way_leaves_the_others(
+    tiny_checkpoint, monkeypatch
+):
+    monkeypatch.setattr(hub, "pull", lambda *_: Pulled(tiny_checkpoint, "me/odd", "0" * 40))
+    monkeypatch.setattr(Segmenter, "scores", lambda *_: 1 // 0)
+    with pytest.raises(InputError, match=r"cannot be used here \(ZeroDivisionError\)"):
+        app.load_from_hub("me/odd", 1)
 
 
 def test_missing_weights_end_in_one_sentence(capsys):
