@@ -9,6 +9,7 @@ had, only such a note makes a copy in the cache good enough.
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,18 +139,32 @@ def _fetch(name: str, watch: Watch) -> Pulled:
     where = f"{listing.repo_id} at {listing.revision[:8]}"
     watch.expect(f"Pulling {where}: {len(wanted)} files", size)
     for one in wanted:
-        file = hf_hub_download(
-            listing.repo_id, one, revision=listing.revision, tqdm_class=watch.bar()
-        )
-        if not _is_whole(Path(file), listing.files[one]):
-            Path(file).resolve().unlink()
-            Path(file).unlink(missing_ok=True)
+        # Again, because it may have been the copy in the cache that was damaged.
+        file = _fetch_one(listing, one, watch) or _fetch_one(listing, one, watch)
+        if file is None:
             raise InputError(f"{name} came damaged: {one} is not what the commit says.")
+        folder = file.parent
         watch.move()
-    draft = _note_of(name).with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")
-    draft.replace(_note_of(name))
-    return Pulled(Path(file).parent, listing.repo_id, listing.revision)
+    with suppress(OSError):  # it only serves a later pull that fails
+        draft = _note_of(name).with_suffix(".draft")
+        draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")
+        draft.replace(_note_of(name))
+    return Pulled(folder, listing.repo_id, listing.revision)
+
+
+def _fetch_one(listing: Listing, name: str, watch: Watch) -> Path | None:
+    """Bring a file into the cache; None if what is there then is damaged, and was deleted."""
+    before = watch.done
+    found = hf_hub_download(
+        listing.repo_id, name, revision=listing.revision, tqdm_class=watch.bar()
+    )
+    file = Path(found)
+    if _is_whole(file, listing.files[name]):
+        return file
+    file.resolve().unlink()
+    file.unlink(missing_ok=True)
+    watch.done = before
+    return None
 
 
 def _note_of(name: str) -> Path:
