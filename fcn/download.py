@@ -169,6 +169,8 @@ def _receive(archive: Archive, url: str, part: Path, bar: tqdm) -> str:
         with urlopen(request, timeout=TIMEOUT) as response:
             if response.status != 206:
                 have = 0  # the server sends all of it, whatever was asked for
+            if response.headers.get_content_type() == "text/html":
+                return "it sends a page"  # of a mirror, or one to log in to a network
             length = response.headers.get("Content-Length")
             if length and have + int(length) != archive.size:
                 raise InputError(

@@ -33,6 +33,7 @@ class Site(http.server.ThreadingHTTPServer):
         self.drops = 0  # answers that break off so
         self.has_ranges = True
         self.says_length = True
+        self.kind = "application/zip"
         self.status = 0
 
     @property
@@ -55,6 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
+        self.send_header("Content-Type", site.kind)
         if site.says_length:
             self.send_header("Content-Length", str(len(site.body) - start))
         self.end_headers()
@@ -220,6 +222,16 @@ def test_a_page_in_place_of_the_archive_is_refused_at_once(small, offer, tmp_pat
     with pytest.raises(InputError, match=rf"sends {size:,} bytes where {len(small):,}"):
         get(tmp_path)
     assert len(site.asked) == 1
+
+
+def test_a_page_to_log_in_leaves_nothing(small, offer, tmp_path) -> None:
+    site = offer(small)
+    site.body, site.says_length, site.kind = b"<html>log in</html>", False, "text/html"
+    with pytest.raises(InputError, match=r"cannot be reached \(it sends a page\)"):
+        get(tmp_path)
+    site.body, site.kind = small, "application/zip"
+    get(tmp_path)
+    assert site.asked == ["", ""]
 
 
 def test_more_than_is_expected_is_never_written(small, offer, tmp_path) -> None:
