@@ -75,6 +75,12 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return value
 
 
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The ``config`` of a checkpoint's ``training.json``; empty if it does not tell it."""
+    config = read_json(folder, "training.json").get("config")
+    return config if isinstance(config, dict) else {}
+
+
 def write_json(file: Path, value: dict[str, Any]) -> None:
     """Write a JSON object, readable by people and by tools."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

@@ -12,6 +12,7 @@ import onnx
 import pytest
 import torch
 from conftest import CLASSES, build_tiny
+from layouts import write_pair
 from PIL import Image
 
 from fcn import checkpoint, saving
@@ -107,6 +108,25 @@ def test_the_command_needs_a_data_set(tiny: Path, capsys: pytest.CaptureFixture[
     assert "add --dataset" in capsys.readouterr().err
     assert main(["export", str(tiny), "--dataset", "shapes", "--images", "0"]) == 1
     assert "at least one picture" in capsys.readouterr().err
+
+
+def test_another_data_set_has_the_networks_classes_or_is_refused_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    network = tmp_path / "network"
+    saving.write(network, build_tiny(["sky", "road"]))  # there is no background
+    (network / "training.json").write_text('{"config": null}')  # it tells nothing
+    for split in ("train", "val"):
+        write_pair("folder", tmp_path, split, "photo", [[0, 1, 2] * 12] * 36)
+    names = tmp_path / "classes.txt"
+    names.write_text("sky\nroad\npole")
+    given = ["export", str(network), "--dataset", "folder", "--data", str(tmp_path)]
+    assert main(given) == 0
+    written = (network / ONNX_NAME).stat().st_mtime_ns
+    names.write_text("sky\ntree\npole")
+    assert main(given) == 1
+    assert "road" in capsys.readouterr().err
+    assert (network / ONNX_NAME).stat().st_mtime_ns == written
 
 
 def test_an_export_that_fails_leaves_the_file_there_was(tiny: Path):

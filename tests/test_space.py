@@ -45,6 +45,7 @@ def client(hub: FakeHub, home: Path) -> Iterator[HubClient]:
 def rehearse(client: HubClient, folder: Path, *flags: str) -> tuple[str, dict[str, object]]:
     """The requirements and the front matter that a dry run writes."""
     answer = client.run("space", "me/demo", "--dry-run", folder, *flags)
+    assert ("FCN_MODEL=" in answer["out"]) == ("--model" in flags)
     assert answer["status"] == 0, answer["err"]
     card = RepoCard.load(folder / "README.md")
     return (folder / "requirements.txt").read_text(), card.data.to_dict()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from ..averaging import average
-from ..checkpoint import read_json
+from ..checkpoint import read_recipe
 from ..datasets import DATASETS, SegmentationDataset, open_dataset
 from ..evaluation import describe, evaluate
 from ..palette import BACKGROUND
@@ -75,8 +75,7 @@ def complete(segmenter: Segmenter, args: argparse.Namespace) -> None:
     Raises:
         InputError: If neither tells the data set.
     """
-    trained = read_json(segmenter.folder, "training.json") if segmenter.folder else {}
-    trained = trained.get("config", {})
+    trained = read_recipe(segmenter.folder) if segmenter.folder else {}
     args.dataset = choose_dataset(args.dataset, trained, args.checkpoint)
     usual = "background" if BACKGROUND in segmenter.classes else "ignore"
     args.others = args.others or trained.get("others", usual)

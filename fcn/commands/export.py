@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ..checkpoint import WEIGHTS_NAME, read_json, resolve
+from ..checkpoint import WEIGHTS_NAME, read_recipe, resolve
 from ..datasets import DATASETS, open_dataset
 from ..source import OTHERS
 from .flags import add_folder_flag, choose_dataset, count
@@ -37,20 +37,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, score and print both engines' scores and the sizes."""
     from ..engines import ONNX_NAME
+    from ..evaluation import check_classes
     from ..export import add_int8
     from ..segmenter import Segmenter
 
     folder = resolve(args.checkpoint)
-    trained = read_json(folder, "training.json").get("config", {})
+    trained = read_recipe(folder)
     name = choose_dataset(args.dataset, trained, folder)
     segmenter = Segmenter.load(folder, "torch", "cpu")
     if name != trained.get("dataset"):
-        trained = {"classes": segmenter.classes}
+        others = "ignore" if segmenter.background is None else "background"
+        trained = {"classes": segmenter.classes, "others": others}
     kept = trained.get("classes", ()), trained.get("others", OTHERS[0])
     train_set, val_set = (
         open_dataset(name, args.data, trained.get(key) or default, *kept)
         for key, default in (("split", DATASETS[name].train), ("val_split", DATASETS[name].val))
     )
+    check_classes(segmenter.classes, val_set.classes)
     print(f"Calibrating on {args.images} images of {train_set.split}.", file=sys.stderr)
     report = add_int8(folder, train_set, val_set, args.images)
     for title, scores in (("torch", segmenter.metrics), ("int8", report)):

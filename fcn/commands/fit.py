@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .. import saving
-from ..checkpoint import read_json, resolve, synchronise, write_json
+from ..checkpoint import read_json, read_recipe, resolve, synchronise, write_json
 from ..datasets import DATASETS, open_dataset
 from ..engines import ONNX_NAME, TorchEngine
 from ..errors import InputError
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Fit, score and write; prints what was chosen."""
     folder = resolve(args.checkpoint)
     metrics = read_json(folder, "metrics.json")
-    options = read_json(folder, "training.json").get("config", {})
-    if not metrics or not options:
+    options = read_recipe(folder)
+    if "split" not in metrics or not options.keys() >= {"dataset", "split", "classes", "others"}:
         raise InputError(f"{folder} does not say on what it was trained and scored.")
     kept = options["classes"], options["others"]
     splits = options["split"] or DATASETS[options["dataset"]].train, metrics["split"]
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     segmenter, model = Segmenter(engine, str(folder)), engine.model
     if has_int8 := (folder / ONNX_NAME).is_file():
         Segmenter.load(folder, "onnx")  # where it is refused, now and not after minutes
-    fitted = fit(segmenter, train_set, val_set, options["size"] or val_set.size)
+    fitted = fit(segmenter, train_set, val_set, options.get("size") or val_set.size)
     scored = evaluate_strides(segmenter, val_set, supervised_strides(segmenter))
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     model.inference_size, model.temperature = fitted.inference_size, fitted.temperature

@@ -65,9 +65,9 @@ def choose_dataset(wanted: str | None, trained: Mapping[str, Any], checkpoint: s
         InputError: If neither names one that there is.
     """
     name = wanted or trained.get("dataset")
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"{checkpoint} does not say on what it was trained: add --dataset.")
-    return str(name)
+    return name
 
 
 def add_data_flags(parser: argparse.ArgumentParser, is_trained: bool = False) -> None:

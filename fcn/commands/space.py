@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run is not None:
         space.rehearse(args.dry_run, args.space, args.model, args.hardware, hub.patience())
         need = args.dry_run / "requirements.txt"
-        print(f"Try it: pip install -r {need} && python {args.dry_run / 'app.py'}")
+        model = f'FCN_MODEL="{args.model}" ' if args.model else ""
+        print(f"Try it: pip install -r {need} && {model}python {args.dry_run / 'app.py'}")
         return 0
     hub.check_access(args.space, "space", hub.patience())
     print(space.publish(args.space, args.model, args.hardware, hub.patience()))
