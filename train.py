@@ -25,6 +25,7 @@ from fcn import album, refresh
 from fcn.config import TrainConfig, add_flags, read_config
 from fcn.devices import is_lost_peer
 from fcn.errors import InputError, describe
+from fcn.feeding import is_lost_reader
 from fcn.memory import is_out_of_memory
 from fcn.progress import foresee
 from fcn.trainer import Trainer
@@ -158,16 +159,20 @@ def train(config: TrainConfig) -> Path:
             if is_done or album.is_due(progress.step):
                 trainer.look()
             if is_due or is_done:
+                trainer.save()  # what goes wrong on val loses nothing that was learnt
                 trainer.validate()
-            if is_saved:
+            if is_due or is_saved:
                 trainer.save()
                 saved = now
-            if is_done:
-                break
-            if is_stopped:
+            if is_stopped or (is_done and trainer.agree(stop.wanted)):
                 trainer.accelerator.wait_for_everyone()  # a launcher ends all when one leaves
                 raise KeyboardInterrupt
+            if is_done:
+                break
             clock = time.perf_counter()  # looking, scoring and saving are not training
+    if not trainer.is_scored:  # a budget that was lowered since
+        trainer.validate()
+        trainer.save()
     trainer.finish()
     trainer.accelerator.end_training()
     return config.folder()
@@ -200,6 +205,13 @@ def explain(error: RuntimeError, config: TrainConfig) -> str:
             f"The memory is too small for this step ({first}). Give --accumulate a higher number"
             f" (now {config.accumulate}, where 0 finds one), or lower --crop (now {height} {width})"
             f" or --batch-size (now {config.batch_size})."
+        )
+    if is_lost_reader(error):
+        return (
+            "A process that reads photos was killed, most likely for want of memory. Lower"
+            f" --workers (now {config.workers}), or give a container more shared memory (docker run"
+            " --shm-size 8g); --resume goes on from the last checkpoint in"
+            f" {config.folder()}, if it has one."
         )
     if is_lost_peer(error):
         first = str(error).partition("\n")[0]

@@ -216,7 +216,9 @@ def add_int8(
     size = checkpoint.read_json(folder, checkpoint.CONFIG_NAME).get("inference_size", 0)
     export_checkpoint(folder, calibration_images(train_set, size, count))
     report = score_int8(folder, val_set)
-    if "history" in checkpoint.read_json(folder, "training.json"):
+    # A run that was stopped before it was scored has no scores of its own to report.
+    is_scored = "per_class_iou" in checkpoint.read_json(folder, "metrics.json")
+    if is_scored and "history" in checkpoint.read_json(folder, "training.json"):
         write_report(folder)
     return report
 

@@ -121,6 +121,11 @@ def draw_passes(
             raise InputError(told) from None
 
 
+def is_lost_reader(error: RuntimeError) -> bool:
+    """Whether an error says that one of the loader's processes died."""
+    return str(error).startswith("DataLoader worker")
+
+
 def leave_signals_to_main(worker: int) -> None:
     """Give a loader's process a group of its own, so that only the main one ends it.
 

@@ -9,6 +9,7 @@ import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -85,12 +86,16 @@ def load_state(folder: Path) -> dict[str, Any]:
     """Read a training state, unpickling nothing but tensors and plain types.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or it is damaged.
     """
     file = folder / STATE_NAME
     if not file.is_file():
         raise InputError(f"{folder} has no {STATE_NAME}, so there is no run to resume.")
-    return torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"{file} is damaged or cut short ({first}).") from error
 
 
 @torch.no_grad()

@@ -107,7 +107,9 @@ class Trainer:
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
 
     def find_last(self) -> Path | None:
-        """The run's last checkpoint if it is resumed; a run that is there is never overwritten."""
+        """The run's last checkpoint if it is resumed; what is there is never overwritten."""
+        if (self.run / checkpoint.CONFIG_NAME).is_file():
+            raise InputError(f"{self.run} is a checkpoint, not a run: choose another --output.")
         if not self.config.resume:
             if (self.run / "last").exists():
                 raise InputError(
@@ -236,6 +238,12 @@ class Trainer:
         if is_main:
             tqdm.write(f"Step {progress.step} on {self.val_set.split}:\n{matrix.table()}")
         return matrix.mean_iou
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the weights as they are now were scored on val."""
+        scored = [one["step"] for one in self.progress.history if "mean_iou" in one]
+        return self.progress.step in scored[-1:]
 
     def log(self, loss: float) -> None:
         """Add a loss to the history, and to the tracker with the rate of new layers."""

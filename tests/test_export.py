@@ -110,6 +110,14 @@ def test_the_command_needs_a_data_set(tiny: Path, capsys: pytest.CaptureFixture[
     assert "at least one picture" in capsys.readouterr().err
 
 
+def test_a_run_that_was_never_scored_is_exported_too(tiny: Path):
+    (tiny / "metrics.json").unlink()
+    training = checkpoint.read_json(tiny, "training.json") | {"history": []}
+    checkpoint.write_json(tiny / "training.json", training)
+    assert main(["export", str(tiny), "--images", "2"]) == 0
+    assert list(checkpoint.read_json(tiny, "metrics.json")) == ["int8"]
+
+
 def test_another_data_set_has_the_networks_classes_or_is_refused_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -88,6 +88,10 @@ def test_state_goes_through_no_pickle(tmp_path: Path) -> None:
         saving.load_state(tmp_path)
     with pytest.raises(InputError, match="no run to resume"):
         saving.load_state(tmp_path / "elsewhere")
+    whole = (tmp_path / saving.STATE_NAME).read_bytes()
+    (tmp_path / saving.STATE_NAME).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="is damaged or cut short"):
+        saving.load_state(tmp_path)
 
 
 def test_transfer_keeps_what_fits_and_says_what_it_left() -> None:

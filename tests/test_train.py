@@ -22,6 +22,7 @@ from fcn import checkpoint, saving
 from fcn.config import TrainConfig
 from fcn.datasets import open_dataset
 from fcn.engines import ONNX_NAME
+from fcn.errors import InputError
 from fcn.evaluation import evaluate
 from fcn.progress import Progress
 from fcn.segmenter import Segmenter
@@ -225,6 +226,18 @@ def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path: Path) -> None
     assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] >= 1
 
 
+def test_a_reader_that_is_killed_is_told(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(run, "--steps", "100000", "--save-minutes", "0.0001")
+    wait_for((run / "last").exists, process)
+    for reader in psutil.Process(process.pid).children():
+        reader.kill()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Lower --workers (now 1)" in errors
+    assert "Traceback" not in errors
+
+
 def test_minutes_are_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "LOG_EVERY", 10**6)  # so many steps of a CPU may take days
     flags = [*TINY.split(), "--steps", "1000000", "--minutes", "0.02"]
@@ -247,6 +260,55 @@ def test_a_run_that_failed_at_its_end_is_only_finished(
     assert train.main([*flags, "--resume"]) == 0
     assert (run / "report.html").is_file()
     assert checkpoint.read_json(checkpoint.resolve(run), "training.json")["step"] == 10
+
+
+def test_what_goes_wrong_on_val_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(trainer: Trainer) -> None:
+        raise InputError("a photo of val is damaged")
+
+    monkeypatch.setattr(Trainer, "validate", fail)
+    run = tmp_path / "run"
+    assert train.main([*TINY.split(), "--steps", "2", "--output", str(run)]) == 1
+    assert capsys.readouterr().err.endswith("a photo of val is damaged\n")
+    assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] == 2
+
+
+def test_a_run_that_is_stopped_while_it_is_scored_at_last_stops_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validate = Trainer.validate
+
+    def interrupt(trainer: Trainer) -> float:
+        signal.raise_signal(signal.SIGTERM)
+        return validate(trainer)
+
+    monkeypatch.setattr(Trainer, "finish", lambda trainer: pytest.fail("it was told to stop"))
+    monkeypatch.setattr(Trainer, "validate", interrupt)
+    flags = [*TINY.split(), "--steps", "2", "--output", str(tmp_path / "run")]
+    assert train.main(flags) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+
+
+def test_what_a_lowered_budget_ends_with_is_scored_before_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scored = tmp_path / "run", []
+    trainer = Trainer(train.parse([*TINY.split(), "--output", str(run)]))
+    trainer.step(next(trainer.batches()))
+    trainer.save()
+
+    def validate(trainer: Trainer) -> float:
+        scored.append(trainer.progress.step)
+        trainer.progress.history.append({"step": trainer.progress.step, "mean_iou": 0.5})
+        return 0.5
+
+    monkeypatch.setattr(Trainer, "validate", validate)
+    monkeypatch.setattr(Trainer, "finish", lambda trainer: None)
+    flags = [*TINY.split(), "--output", str(run), "--resume", "--steps", "1"]
+    assert [train.main(flags), train.main(flags)] == [0, 0]
+    assert scored == [1]  # and not once more
 
 
 def test_a_loss_that_is_no_number_stops_the_run(

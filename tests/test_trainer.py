@@ -291,6 +291,13 @@ def test_mistakes_are_one_sentence_before_training(
         Trainer(config_in(tmp_path, **changes))
 
 
+def test_a_checkpoint_is_never_taken_for_a_run(tmp_path: Path) -> None:
+    saving.write(tmp_path / "run", build_tiny(CLASSES))
+    for resume in (False, True):
+        with pytest.raises(InputError, match="is a checkpoint, not a run"):
+            Trainer(config_in(tmp_path, resume=resume))
+
+
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     Trainer(config_in(tmp_path)).save()
     with pytest.raises(InputError, match="already holds a run: add --resume"):
