@@ -56,13 +56,27 @@ TELL_GALLERY_FAILURE = """() => {
   document.querySelector('#several section').dispatchEvent(new CustomEvent('several-failed'));
 }"""
 # Gradio pastes at the click of a button, which then is all that it takes until another source is
-# chosen, and works over HTTPS alone; this does at Ctrl+V.
-PASTE = """() => document.addEventListener('paste', ({ clipboardData }) => {
-  const input = document.querySelector('#photo input[type=file]');
-  if (!input || clipboardData.files.length !== 1) return; // gallery.js takes several
-  input.files = clipboardData.files;
-  input.dispatchEvent(new Event('change', { bubbles: true }));
-})"""
+# chosen, and works over HTTPS alone; this does at Ctrl+V. And where a photo is already, Gradio
+# loses the one that is dropped on it; beside it, the browser would open it in place of the page.
+TAKE = """() => {
+  const give = (files) => {
+    const input = document.querySelector('#photo input[type=file]');
+    if (!input || files.length !== 1) return false; // gallery.js takes several
+    input.files = files;
+    return input.dispatchEvent(new Event('change', { bubbles: true }));
+  };
+  const isHere = ({ target, dataTransfer }) => dataTransfer?.types.includes('Files')
+    && target.closest?.('#page');
+  document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
+  document.addEventListener('dragover', (event) => isHere(event) && event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    if (!isHere(event)) return;
+    event.preventDefault();
+    if (!give(event.dataTransfer.files)) return;
+    event.stopPropagation();
+    event.target.dispatchEvent(new DragEvent('dragleave', { bubbles: true })); // for its looks
+  }, { capture: true });
+}"""
 
 
 def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
@@ -87,7 +101,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
                 build_model_tab(networks, chooser)
             build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
         add_endpoint(networks, **NETWORK)
-        page.load(None, js=PASTE)
+        page.load(None, js=TAKE)
     page.queue(max_size=32)
     return page
 

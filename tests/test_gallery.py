@@ -62,9 +62,28 @@ def test_five_photos_with_a_broken_one(visit, served, width, scheme):
     visitor.expect_pixels(blend(given[3], found, painted(found, 0.6)))
     assert not [url for url in visitor.asked() if "/file=" not in url]  # it is here already
     assert visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    visitor.upload(scene(59))
+    current = [row.get_attribute("aria-current") for row in rows.get_by_role("button").all()]
+    assert current == ["false"] * 5
+    rows.nth(3).get_by_role("button").click()
+    expect(visitor.status).to_contain_text("three.png")
+    visitor.expect_pixels(blend(given[3], found, painted(found, 0.6)))
     if width == 1280:
         check_archive(visitor, served.segmenter, given)
         check_strides(visitor, served.segmenter, given[3])
+
+
+def test_a_result_that_was_deleted_meanwhile_says_so(visit):
+    visitor = visit()
+    before = set(Path(get_upload_folder()).rglob("mask.zlib"))
+    give(visitor, photos(70))
+    expect_state(visitor, "done")
+    for mask in set(Path(get_upload_folder()).rglob("mask.zlib")) - before:
+        mask.unlink()
+    with visitor.page.expect_response(lambda answer: answer.status in (403, 404)):
+        visitor.gallery.locator("li button").nth(3).click()
+    expect(visitor.status).to_contain_text("It is kept for an hour: choose the photo again.")
+    visitor.errors.clear()  # the browser's own, about the file
 
 
 def check_archive(visitor: Visitor, segmenter: Segmenter, given: list) -> None:

@@ -86,6 +86,34 @@ def test_another_network_sees_the_same_photo(visit_both, colors, tiny):
     expect_found(visitor, photo, tiny(photo, 32))
 
 
+@pytest.mark.parametrize("way", ["cancelled", "crashed"])
+def test_a_network_that_comes_to_nothing_leaves_what_the_other_found(
+    visit_both, colors, tiny, monkeypatch, way: str
+):
+    visitor, photo, go = visit_both(), scene(97), threading.Event()
+    visitor.upload(photo)
+    with monkeypatch.context() as patched:
+
+        def fail(*given: object) -> None:
+            go.wait(60)
+            raise RuntimeError("a bug")
+
+        patched.setattr(Segmenter, "__call__", fail)
+        visitor.page.get_by_role("radio", name="tiny").check()
+        visitor.expect_state("busy")
+        if way == "cancelled":
+            visitor.figure.get_by_role("button", name="Cancel").click()
+        else:
+            go.set()
+        visitor.expect_state("done")
+        go.set()
+    expect(visitor.status).to_contain_text("this is what was found before.")
+    expect(visitor.page.get_by_role("radio", name="colors")).to_be_checked()
+    expect_found(visitor, photo, colors(photo))
+    visitor.choose_network("tiny")
+    expect_found(visitor, photo, tiny(photo))
+
+
 def test_a_photo_on_its_way_is_seen_by_the_network_that_was_chosen_last(
     visit_both, tiny, monkeypatch
 ):

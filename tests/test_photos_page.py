@@ -80,6 +80,30 @@ def test_photo_is_dropped(visit):
     visitor.expect_state("done")
 
 
+def drop(visitor: Visitor, selector: str, *files: str) -> None:
+    """Drop files on something as a visitor does; what the browser makes of it is its own."""
+    box = visitor.page.locator(selector).bounding_box()
+    session = visitor.page.context.new_cdp_session(visitor.page)
+    data = {"items": [], "files": list(files), "dragOperationsMask": 1}
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "data": data}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **place})
+
+
+def test_a_photo_is_dropped_where_another_one_is(visit, tmp_path):
+    visitor, pages = visit(), len(visit().page.context.pages)
+    for number, place in enumerate(("#photo", "#photo", "#photo", "canvas")):
+        file = tmp_path / f"{number}.png"
+        scene(60 + number, (100 + number, 80)).save(file)
+        drop(visitor, place, str(file))
+        expect(visitor.canvas).to_have_js_property("width", 100 + number)
+        visitor.expect_state("done")
+    drop(visitor, "canvas", str(tmp_path / "0.png"), str(tmp_path / "1.png"))
+    expect(visitor.gallery).to_have_attribute("data-state", "done")
+    expect(visitor.canvas).to_have_js_property("width", 100)
+    assert len(visitor.page.context.pages) == pages  # the browser opened none of them by itself
+
+
 def test_photo_is_taken_with_the_webcam(visit):
     """By Chromium's own test camera, whose picture is green, as squares are."""
     visitor = visit()

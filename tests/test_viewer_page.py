@@ -128,8 +128,12 @@ def test_all_and_none(visit, served):
     visitor.figure.get_by_role("button", name="none").click()
     visitor.expect_pixels(np.asarray(photo))
     visitor.figure.get_by_role("button", name="all", exact=True).click()
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))  # as it came
+    visitor.control(f"Show {BACKGROUND}").check()
     visitor.expect_pixels(blend(photo, found, dict.fromkeys(found.classes, 0.6)))
-    expect(visitor.control(f"Show {BACKGROUND}")).to_be_checked()
+    visitor.figure.get_by_role("button", name="none").click()
+    visitor.upload(another := scene(5))
+    visitor.expect_pixels(np.asarray(another))
 
 
 def test_palette_is_switched_between_safe_and_own(visit, served):

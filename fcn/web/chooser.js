@@ -21,4 +21,12 @@ function option({ source, name, score, classes }, i) {
   return label;
 }
 
-element.querySelector('fieldset').append(...props.networks.map(option));
+const fieldset = element.querySelector('fieldset');
+fieldset.append(...props.networks.map(option));
+// The viewer went back to what a network had found before.
+fieldset.addEventListener('fcn-back', ({ detail: source }) => {
+  const index = props.networks.findIndex((one) => one.source === source);
+  fieldset.querySelectorAll('input')[index].checked = true;
+  props.value = source;
+  trigger('choose');
+});

@@ -24,6 +24,10 @@ function open(item) {
   const viewer = document.querySelector('#viewer figure');
   viewer.dispatchEvent(new CustomEvent('fcn-open', { detail: item.payload }));
   viewer.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  markOpened();
+}
+
+function markOpened() {
   list.querySelectorAll('button').forEach((button, index) => {
     button.setAttribute('aria-current', index === opened);
   });
@@ -138,11 +142,14 @@ find('.several-cancel').addEventListener('click', () => {
 });
 section.addEventListener('several-failed', () => isActive && stop('Interrupted'));
 document.addEventListener('drop', (event) => {
-  if (event.target.closest?.('#intake')) takeSeveral(event, event.dataTransfer);
+  if (event.target.closest?.('#page')) takeSeveral(event, event.dataTransfer);
 }, { capture: true });
-// A photo that the visitor gives meanwhile is what they want to see.
+// A photo that the visitor gives meanwhile is what they want to see; one that goes, as well as one
+// that comes, takes what was opened off the viewer.
 document.addEventListener('fcn-photo', ({ detail: photo }) => {
   if (photo) opensFirst = false;
+  opened = -1;
+  markOpened();
 }, { capture: true });
 document.addEventListener('paste', (event) => takeSeveral(event, event.clipboardData));
 watch('value', load);

@@ -4,9 +4,9 @@
 // only ever set as text.
 
 const UNFILTERED = 20; // rows up to which nobody needs a filter
-const choices = new Map(); // class name -> { opacity, shown }
+const choices = new Map(); // class name -> { opacity, shown, painted }
 const rowOf = new Map(); // class id -> its row in the legend
-let showOthers = null; // what "all" and "none" say about classes that were not seen yet
+let showOthers = true; // what "all" and "none" say about classes that were not seen yet
 
 const percent = (fraction, digits = 0) => `${(100 * fraction).toFixed(digits)} %`;
 const shareText = (share) => (share < 0.0005 ? '< 0.1 %' : percent(share, 1));
@@ -18,7 +18,7 @@ function make(tag, className, properties = {}) {
 
 // An entry of the server's list, with the visitor's choices in it.
 function withChoices(one) {
-  const usual = { opacity: 1, shown: showOthers ?? one.painted };
+  const { painted } = one, usual = { opacity: 1, shown: showOthers && painted, painted };
   if (!choices.has(one.name)) choices.set(one.name, usual);
   return Object.setPrototypeOf({ ...one }, choices.get(one.name));
 }
@@ -127,10 +127,13 @@ function highlight(id) {
 
 // ---- all classes at once
 
+// The background is no class that anyone looks for: "all" leaves it as a photo comes.
 function showAll(shown) {
   showOthers = shown;
-  for (const choice of choices.values()) choice.shown = shown;
-  for (const line of rowOf.values()) line.querySelector('.fcn-swatch').checked = shown;
+  for (const choice of choices.values()) choice.shown = shown && choice.painted;
+  for (const [id, line] of rowOf) {
+    line.querySelector('.fcn-swatch').checked = scene.classes.get(id).shown;
+  }
   paint();
 }
 

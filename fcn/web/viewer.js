@@ -19,6 +19,10 @@ const pen = canvas.getContext('2d', { willReadFrequently: true });
 
 const EMPTY = { state: 'empty', message: 'Choose a photo to see its segments.' };
 const CANCELLED = { state: 'failed', message: 'Cancelled. Choose a photo to see its segments.' };
+const GONE = {
+  state: 'failed',
+  message: 'This result could not be fetched. It is kept for an hour: choose the photo again.',
+};
 const FAILED = { state: 'failed', message: 'The photo could not be segmented. Please try again.' };
 
 // All that a visitor can set, but for the choices of classes (see legend.js). It outlives the
@@ -132,7 +136,7 @@ async function show(payload) {
     askForStrides();
   } catch {
     // A photo that the browser cannot read may be one that the server can.
-    if (mine === turn && payload.state !== 'busy') show(FAILED);
+    if (mine === turn && payload.state !== 'busy') show(payload.mask ? GONE : FAILED);
   }
 }
 
@@ -179,12 +183,25 @@ function isAnswer({ of, weights }) {
   return !of || (of === awaited && (network === null || weights === network));
 }
 
+// The other network came to nothing: what the one before found is still here.
+function goBack(words) {
+  network = subject.weights;
+  const told = new CustomEvent('fcn-back', { detail: network });
+  document.querySelector('#chooser fieldset').dispatchEvent(told);
+  props.value = { ...subject, message: `${words}: this is what was found before.` };
+  show(props.value);
+}
+
 function cancel() {
   isCancelling = true;
   awaited = null;
   trigger('cancel');
-  show(CANCELLED);
   stage.focus({ preventScroll: true }); // the button that had it is gone
+  if (question === 'again') {
+    goBack('Cancelled');
+    return;
+  }
+  show(CANCELLED);
   trigger('forget');
 }
 
@@ -203,7 +220,10 @@ function load() {
 
 function fail() {
   if (isCancelling) setTimeout(() => (isCancelling = false)); // Gradio says it twice
-  else if (awaited) {
+  else if (awaited && question === 'again') {
+    awaited = null;
+    goBack('That did not work');
+  } else if (awaited) {
     awaited = null;
     show(FAILED);
     trigger('forget'); // or the input would not take the same photo again
