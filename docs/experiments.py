@@ -65,6 +65,9 @@ RUNS: dict[str, list[dict[str, Any]]] = {
     "balance 0.5, colour 0.4": [{"balance": 0.5, "color": 0.4}],
     "balance 0.5, scale 0.5 to 2": [{"balance": 0.5, "scale": (0.5, 2.0)}],
     "balance 0.5, photos at 360": [{"balance": 0.5, "size": 360}],
+    "balance 0.5, photos at 360, seed 1": [{"balance": 0.5, "size": 360, "seed": 1}],
+    "balance 0.5, photos at 360, context": [{"balance": 0.5, "size": 360, "context": True}],
+    "balance 0.5, photos at 480": [{"balance": 0.5, "size": 480}],
     "balance 0.5, 4 stages frozen": [{"balance": 0.5, "frozen_stages": 4}],
 }
 RARE = ("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist")
