@@ -68,7 +68,11 @@ TAKE = """() => {
   const isHere = ({ target, dataTransfer }) => dataTransfer?.types.includes('Files')
     && target.closest?.('#page');
   document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
-  document.addEventListener('dragover', (event) => isHere(event) && event.preventDefault());
+  document.addEventListener('dragover', (event) => {
+    if (!isHere(event)) return;
+    event.preventDefault();
+    event.stopPropagation(); // or Gradio's frame would look as if something were still held over it
+  }, { capture: true });
   document.addEventListener('drop', (event) => {
     if (!isHere(event)) return;
     event.preventDefault();

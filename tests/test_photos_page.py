@@ -98,6 +98,7 @@ def test_a_photo_is_dropped_where_another_one_is(visit, tmp_path):
         drop(visitor, place, str(file))
         expect(visitor.canvas).to_have_js_property("width", 100 + number)
         visitor.expect_state("done")
+        expect(visitor.page.locator("#photo")).not_to_have_class(re.compile("border_focus"))
     drop(visitor, "canvas", str(tmp_path / "0.png"), str(tmp_path / "1.png"))
     expect(visitor.gallery).to_have_attribute("data-state", "done")
     expect(visitor.canvas).to_have_js_property("width", 100)
