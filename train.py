@@ -170,7 +170,7 @@ def train(config: TrainConfig) -> Path:
             if is_done:
                 break
             clock = time.perf_counter()  # looking, scoring and saving are not training
-    if not trainer.is_scored:  # a budget that was lowered since
+    if not progress.is_scored:  # a budget that was lowered since
         trainer.validate()
         trainer.save()
     trainer.finish()

@@ -115,7 +115,8 @@ class TorchEngine(Engine):
 
         from . import saving
 
-        served.check_size(checkpoint.read_json(folder, checkpoint.CONFIG_NAME), folder)
+        config = checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
+        served.check(config, folder, served.Built)
         model, device = saving.load(folder), device or _best_device()
         served.check(model.config, folder)
         try:

@@ -21,6 +21,11 @@ class Progress:
         """Add to the history where the run is."""
         self.history.append({"step": self.step, "loss": loss, "seconds": self.seconds})
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the weights of this step were scored on val."""
+        return any("mean_iou" in one and one["step"] == self.step for one in self.history)
+
     def share(self, config: TrainConfig) -> float:
         """The part of the budget that is used, from 0 to 1."""
         used = self.step / config.steps

@@ -22,12 +22,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Color = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Three]
 
 
-class Served(BaseModel):
-    """The values of ``config.json`` that serving depends on, see ``FCN`` for what they mean."""
+class Built(BaseModel):
+    """The values that say how much memory a network takes, to be checked before it is built."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
     classes: Annotated[list[str], Field(min_length=1, max_length=MAX_CLASSES)]
+    width: Annotated[int, Field(gt=0, le=LARGEST_WIDTH)] = 1024
+
+
+class Served(Built):
+    """The values of ``config.json`` that serving depends on, see ``FCN`` for what they mean."""
+
     palette: list[Color] | None
     stride: Literal[8, 16, 32]
     inference_size: Annotated[int, Field(ge=0, le=LARGEST_SIZE)]
@@ -48,27 +54,19 @@ class Served(BaseModel):
         return self
 
 
-def check_size(config: dict[str, Any], folder: Path) -> None:
-    """Check, before a network is built, that what ``config.json`` asks for is no monster.
-
-    Raises:
-        InputError: If it would take more memory than any that is served.
-    """
-    width, classes = config.get("width", 1), config.get("classes", ())
-    if not isinstance(width, int) or width > LARGEST_WIDTH:
-        raise InputError(f"{folder / CONFIG_NAME} cannot be served (width: {str(width)[:20]}).")
-    if not isinstance(classes, list) or len(classes) > MAX_CLASSES:
-        raise InputError(f"{folder / CONFIG_NAME} cannot be served (classes).")
-
-
-def check(config: dict[str, Any], folder: Path) -> None:
+def check(config: dict[str, Any], folder: Path, values: type[Built] = Served) -> None:
     """Check what the ``config.json`` of a folder holds.
+
+    Args:
+        config: Its content.
+        folder: Where it lies.
+        values: Which of them are looked at.
 
     Raises:
         InputError: If no photo can be answered by it.
     """
     try:
-        Served.model_validate(config)
+        values.model_validate(config)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -239,12 +239,6 @@ class Trainer:
             tqdm.write(f"Step {progress.step} on {self.val_set.split}:\n{matrix.table()}")
         return matrix.mean_iou
 
-    @property
-    def is_scored(self) -> bool:
-        """Whether the weights as they are now were scored on val."""
-        scored = [one["step"] for one in self.progress.history if "mean_iou" in one]
-        return self.progress.step in scored[-1:]
-
     def log(self, loss: float) -> None:
         """Add a loss to the history, and to the tracker with the rate of new layers."""
         self.progress.log(loss)

@@ -1,14 +1,13 @@
 """The benchmarks whose tables the documentation shows still run; what they measure is not asked."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from visiting import find_chromium
 
 
 def rows(root: Path, name: str, *flags: str) -> list[dict[str, Any]]:
@@ -20,8 +19,7 @@ def rows(root: Path, name: str, *flags: str) -> list[dict[str, Any]]:
 
 
 def test_the_page_is_timed(root: Path, tiny_checkpoint: Path):
-    if "CI" not in os.environ and not (os.environ.get("CHROMIUM") or shutil.which("chromium")):
-        pytest.skip("there is no chromium (set CHROMIUM to its path)")
+    find_chromium()
     few = ("--model", str(tiny_checkpoint), "--repeats", "2", "--uploads", "2")
     table = {row["what"]: row["p50"] for row in rows(root, "page", *few)}
     assert all(value > 0 for value in table.values())

@@ -234,8 +234,11 @@ def test_a_fit_that_fails_half_way_spoils_nothing(
     assert {file.name for file in tiny_run.iterdir()} == {"best", folder.name}
 
 
-def test_fitting_needs_to_know_the_data(
-    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("told", ["", '{"config": null}', '{"config": {"dataset": ["x"]}}'])
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_a_command_needs_to_know_the_data(
+    command: str, told: str, tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", str(tiny_checkpoint)]) == 1
+    (checkpoint.resolve(tiny_run) / "training.json").write_text(told or "{}")
+    assert main([command, str(tiny_run)]) == 1
     assert "does not say on what it was trained" in capsys.readouterr().err

@@ -439,6 +439,13 @@ def test_a_copy_that_rotted_in_the_cache_is_not_used(
     assert weights.read_bytes() != b"rotten"
 
 
+def test_a_pull_does_without_its_note(hub: FakeHub, folder: Path, tmp_path: Path) -> None:
+    put(hub, "me/noted", folder)
+    (tmp_path / "assets").write_text("no folder")  # where notes are kept
+    done = run_alone(hub.url, tmp_path, "pull", "me/noted")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_hub_that_is_gone_is_told(home: Path) -> None:
     done = run_alone("http://127.0.0.1:9", home, "pull", "me/gone")
     assert done.returncode == 1

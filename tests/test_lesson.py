@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import CLASSES, build_tiny
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
@@ -127,6 +128,13 @@ def test_fused_scores_are_what_the_segmenter_decides_by(segmenter, photo, subjec
     for stride, found in segmenter.at_strides(photo, (32, 16, 8)).items():
         overlay = found.overlay(photo, 0.75).resize(subject.seen.size)
         np.testing.assert_array_equal(pixels(part, f"FCN-{stride}s"), overlay)
+
+
+def test_context_is_told_of_where_there_is_any(photo):
+    for context in (False, True):
+        live = Segmenter.of(build_tiny(CLASSES, context=context), "live")
+        words = lesson.tell_vgg(Subject(live, photo)).words
+        assert ("the mean of pool5" in words) == context
 
 
 def test_a_photo_of_one_pixel_has_a_lesson(segmenter):

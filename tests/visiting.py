@@ -93,12 +93,18 @@ def serve(*segmenters: Segmenter) -> Iterator[Served]:
     page.close(verbose=False)
 
 
-def browse() -> Iterator[Browser]:
-    """Run a Chromium for a while."""
+def find_chromium() -> str:
+    """Where Chromium is; without it the page is not tested, which in CI it has to be."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if path is None and "CI" not in os.environ:
         pytest.skip("there is no chromium (set CHROMIUM to its path)")
     assert path is not None, "the page must be tested, and there is no chromium"
+    return path
+
+
+def browse() -> Iterator[Browser]:
+    """Run a Chromium for a while."""
+    path = find_chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
