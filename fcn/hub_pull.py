@@ -145,7 +145,7 @@ def _fetch(name: str, watch: Watch) -> Pulled:
             raise InputError(f"{name} came damaged: {one} is not what the commit says.")
         folder = file.parent
         watch.move()
-    with suppress(OSError):  # it only serves a later pull that fails
+    with suppress(OSError, ValueError):  # it only serves a later pull that fails
         draft = _note_of(name).with_suffix(".draft")
         draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")
         draft.replace(_note_of(name))

@@ -1,6 +1,7 @@
 """Calibration against numbers known beforehand, and the choice of a size."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -234,11 +235,16 @@ def test_a_fit_that_fails_half_way_spoils_nothing(
     assert {file.name for file in tiny_run.iterdir()} == {"best", folder.name}
 
 
-@pytest.mark.parametrize("told", ["", '{"config": null}', '{"config": {"dataset": ["x"]}}'])
+@pytest.mark.parametrize("told", ["{}", '{"config": null}', '{"config": {"dataset": ["x"]}}'])
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
 def test_a_command_needs_to_know_the_data(
-    command: str, told: str, tiny_run: Path, capsys: pytest.CaptureFixture[str]
+    command: str,
+    told: str,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (checkpoint.resolve(tiny_run) / "training.json").write_text(told or "{}")
-    assert main([command, str(tiny_run)]) == 1
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
+    (folder / "training.json").write_text(told)
+    assert main([command, str(folder)]) == 1
     assert "does not say on what it was trained" in capsys.readouterr().err
