@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -21,7 +22,7 @@ except ModuleNotFoundError as error:
 from accelerate import PartialState
 from tqdm import tqdm
 
-from fcn import album, refresh
+from fcn import album, checkpoint, refresh
 from fcn.config import TrainConfig, add_flags, read_config
 from fcn.devices import is_lost_peer
 from fcn.errors import InputError, describe
@@ -119,17 +120,31 @@ def check_finite(loss: float, step: int, config: TrainConfig) -> None:
 
 
 def train(config: TrainConfig) -> Path:
-    """Train until the budget is used; the loop itself.
+    """Train until the budget is used, then fit, score and export what is best.
 
     Returns:
         The run's folder: ``best`` in it is the checkpoint to serve, ``last`` the one to resume.
 
     Raises:
-        InputError: For a mistake in the config or the data, and a loss that is not finite. The
-            last checkpoint stays as it is.
+        InputError: For a mistake in the config or the data, a folder in which another process
+            trains, and a loss that is not finite. The last checkpoint stays as it is.
         KeyboardInterrupt: If the run was told to stop; it is saved first.
     """
     trainer = Trainer(config)
+    is_main = trainer.accelerator.is_main_process
+    with checkpoint.claimed(config.folder()) if is_main else nullcontext():
+        learn(trainer)
+        if not trainer.progress.is_scored:  # a budget that was lowered since
+            trainer.validate()
+            trainer.save()
+        trainer.finish()
+    trainer.accelerator.end_training()
+    return config.folder()
+
+
+def learn(trainer: Trainer) -> None:
+    """Take steps until the budget is used: the loop itself; raises as ``train`` does."""
+    config = trainer.config
     # Steps of a GPU are quick, and to look at a loss is to wait for it; a CPU's may take a minute.
     check_every = 1 if trainer.accelerator.device.type == "cpu" else LOG_EVERY
     is_alone = trainer.accelerator.num_processes == 1  # else all stop after the same step
@@ -170,12 +185,6 @@ def train(config: TrainConfig) -> Path:
             if is_done:
                 break
             clock = time.perf_counter()  # looking, scoring and saving are not training
-    if not progress.is_scored:  # a budget that was lowered since
-        trainer.validate()
-        trainer.save()
-    trainer.finish()
-    trainer.accelerator.end_training()
-    return config.folder()
 
 
 def parse(arguments: list[str] | None) -> TrainConfig:

@@ -10,10 +10,14 @@ in the folder's weights is ``saving``'s matter.
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from .errors import InputError
 
@@ -118,9 +122,28 @@ def publish(run: Path, name: str, step: int, fill: Callable[[Path], None]) -> Pa
     synchronise(draft)
     os.replace(draft, pointer)
     for old in run.glob(f"{name}-*"):
-        if old not in (folder, present):
-            shutil.rmtree(old)
+        # What someone else put there stays; and what cannot be removed is no reason to end a run.
+        is_own = re.fullmatch(rf"{name}-\d{{6,}}(-again)?", old.name)
+        if is_own and old not in (folder, present):
+            shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Keep other processes that do the same out of a run's folder, which is made.
+
+    Raises:
+        InputError: If another one has it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(
+            f"Another process trains in {run} now: choose another folder with --output."
+        ) from error
 
 
 def synchronise(path: Path) -> None:

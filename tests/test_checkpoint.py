@@ -27,6 +27,28 @@ def test_publishing_keeps_the_one_before_and_no_more(tmp_path: Path) -> None:
     assert (checkpoint.resolve(tmp_path) / "config.json").read_text() == "3"
 
 
+def test_publishing_takes_nothing_away_that_it_did_not_write(tmp_path: Path) -> None:
+    kept = tmp_path / "best-of-all"
+    checkpoint.publish(tmp_path, "best", 1, fill_with("1")).rename(kept)
+    (tmp_path / "best-notes.txt").write_text("mine")
+    for step in (2, 3, 4):
+        checkpoint.publish(tmp_path, "best", step, fill_with(f"{step}"))
+    assert kept.is_dir() and (tmp_path / "best-notes.txt").is_file()
+    assert not (tmp_path / "best-000002").exists()
+
+
+def test_one_process_at_a_time_has_a_run(tmp_path: Path) -> None:
+    for _ in range(2):
+        with checkpoint.claimed(tmp_path / "run"):
+            pass
+    with (
+        checkpoint.claimed(tmp_path / "run"),
+        pytest.raises(InputError, match="Another process trains in .*run now"),
+        checkpoint.claimed(tmp_path / "run"),
+    ):
+        pass
+
+
 def test_a_write_that_dies_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     good = checkpoint.publish(tmp_path, "best", 1, fill_with("good"))
 

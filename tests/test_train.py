@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 
 import train
@@ -325,6 +326,29 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert "lower --lr (now 1e+30)" in message
     assert checkpoint.follow(run / "last") == before
     assert all(v.isfinite().all() for v in saving.load(before).state_dict().values())
+
+
+def test_an_update_that_is_no_number_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def backward(accelerator: Accelerator, loss: torch.Tensor) -> None:
+        (loss * torch.inf).backward()
+
+    monkeypatch.setattr(Accelerator, "backward", backward)
+    run = tmp_path / "run"
+    assert train.main([*TINY.split(), "--steps", "1", "--output", str(run)]) == 1
+    assert "the loss is nan near step 1" in capsys.readouterr().err
+    assert not (run / "last").exists()
+
+
+def test_a_folder_in_which_another_process_trains_is_left_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with checkpoint.claimed(run):
+        assert train.main([*TINY.split(), "--steps", "1", "--output", str(run)]) == 1
+    assert "Another process trains in" in capsys.readouterr().err
+    assert not (run / "last").exists()
 
 
 def test_memory_that_is_too_small_is_told_which_flags_to_lower(
