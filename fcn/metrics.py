@@ -45,13 +45,14 @@ class ConfusionMatrix:
             raise ValueError(f"labels are {labels.shape} but predictions {predictions.shape}")
         size = len(self.classes)
         counted = labels != IGNORE_INDEX
-        rows, columns = labels[counted].astype(np.int64), predictions[counted].astype(np.int64)
+        rows, columns = labels[counted], predictions[counted]
         for name, values in (("label", rows), ("prediction", columns)):
             if values.size and not 0 <= values.min() <= values.max() < size:
                 raise ValueError(
                     f"{name} values go to {values.max()}, but there are {size} classes"
                 )
-        self.counts += np.bincount(rows * size + columns, minlength=size**2).reshape(size, size)
+        cells = rows.astype(np.uint16) * np.uint16(size) + columns.astype(np.uint16)
+        self.counts += np.bincount(cells, minlength=size**2).reshape(size, size)
 
     def _union(self) -> np.ndarray:
         return self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)

@@ -38,13 +38,16 @@ class Augmented(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return len(self.dataset)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give image float32 (3, H, W) in [0, 1] and labels int64 (H, W) for (epoch, index)."""
+        """Give image (3, H, W) and labels (H, W), both uint8, for (epoch, index).
+
+        In bytes, as they are copied from process to process and then to a GPU.
+        """
         epoch, index = key
         photo, labels = self.dataset.read(index)
         draws = np.random.default_rng((self.seed, epoch, index))
         image, mask = augment([photo, Image.fromarray(labels)], self.recipe, draws)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        return pixels.float() / 255, torch.from_numpy(np.array(mask)).long()
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return pixels, torch.from_numpy(np.array(mask))
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
