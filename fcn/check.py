@@ -48,6 +48,10 @@ class Report:
         """Whether the data can be trained on: no errors."""
         return not any(problem.is_error for problem in self.problems)
 
+    def warnings(self) -> list[str]:
+        """A line for each of the first ten warnings of a kind, and one for the rest."""
+        return list(self._lines(False))
+
     def _shares(self) -> Iterator[str]:
         if not self.pixels:
             return
@@ -104,8 +108,11 @@ def _absent(split: str, pixels: dict[str, int]) -> Iterator[Problem]:
             yield Problem("classes that never occur", split, text, is_error=False)
 
 
-def _shared(pairs: dict[str, set[Path]]) -> Iterator[Problem]:
+def _shared(splits: Sequence[str], pairs: dict[str, set[Path]]) -> Iterator[Problem]:
     """Find photos that are trained on and scored on."""
+    if len(set(splits)) < len(splits):
+        text = "is trained on and scored on; the scores say little"
+        yield Problem("splits that overlap", splits[0], text, is_error=False)
     for one, other in combinations(pairs, 2):
         common = pairs[one] & pairs[other]
         if common and one.startswith("train") != other.startswith("train"):
@@ -198,5 +205,5 @@ def check_dataset(
         photos = {
             split: _check_split(report, inspector, split, list(names), thorough) for split in splits
         }
-        report.problems += _shared(photos)
+        report.problems += _shared(splits, photos)
     return report

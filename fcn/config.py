@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,9 @@ class TrainConfig:
         "auto is bf16 where the device has it; fp32 is TF32 in the convolutions of newer GPUs",
         ["auto", "fp32", "bf16"],
     )
-    workers: int = option(-1, "processes that read and augment; -1 for one per core, up to 8")
+    workers: int = option(
+        -1, "processes that read and augment, for each GPU; -1 shares out the cores, up to 8"
+    )
     seed: int = option(0, "of everything random")
 
     def __post_init__(self) -> None:
@@ -154,6 +156,15 @@ class TrainConfig:
         if self.backbone_weights not in ("imagenet", "none"):
             recipe["backbone_weights"] = "imagenet"
         return recipe
+
+    def changes(self, before: Mapping[str, Any]) -> list[str]:
+        """The recipe's choices that differ from an earlier one's, as a command line has them."""
+        pairs = ((name, before.get(name), now) for name, now in self.recipe().items())
+        return [
+            f"{spell(name, now)} (was {spell(name, earlier)})"
+            for name, earlier, now in pairs
+            if earlier not in (None, [*now] if isinstance(now, tuple) else now)
+        ]
 
     def command(self) -> str:
         """The command line of this config: every choice that is not the default."""
@@ -200,7 +211,7 @@ def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
         elif typing.get_origin(kind) in (tuple, list):
             items = typing.get_args(kind)
             keywords["type"] = items[0]
-            keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "+"
+            keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "*"
         else:
             keywords["type"] = field.metadata["read"] or kind
             keywords["choices"] = field.metadata["choices"]

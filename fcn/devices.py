@@ -1,11 +1,13 @@
 """What a run computes on: the devices and processes that Accelerate finds, and their precision."""
 
 import os
+import sys
 from datetime import timedelta
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs
+from tqdm import tqdm
 
 from . import tracking
 from .config import TrainConfig
@@ -75,6 +77,12 @@ def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
         for name, value in config.recipe().items()
     }
     tracking.start(accelerator, config.tracker, told)
+
+
+def tell(text: str) -> None:
+    """Write to stderr, above a progress bar; of several processes the first alone does."""
+    if PartialState().is_main_process:
+        tqdm.write(text, file=sys.stderr)
 
 
 def is_lost_peer(error: RuntimeError) -> bool:

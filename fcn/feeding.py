@@ -6,7 +6,6 @@ run is fed what an uninterrupted one is, and processes share the batch that one 
 
 import itertools
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,13 +14,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from . import download
 from .check import check_dataset
 from .config import TrainConfig
 from .cores import count_cores
 from .datasets import DATASETS, SegmentationDataset, open_dataset
+from .devices import tell
 from .errors import InputError
 from .memory import Split
 from .samples import Augmented, EpochSampler
@@ -38,10 +37,9 @@ def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationD
     splits = [config.split or source.train, config.val_split or source.val]
     chosen, kept = (config.dataset, Path(config.data)), (config.classes, config.others)
     train_set, val_set = (open_dataset(*chosen, split, *kept) for split in splits)
-    for part in (train_set, val_set):
-        if part.shortfall():
-            tqdm.write(part.shortfall(), file=sys.stderr)
     found = check_dataset(*chosen, splits, *kept, thorough=False)
+    for warning in filter(None, [train_set.shortfall(), val_set.shortfall(), *found.warnings()]):
+        tell(warning)
     if errors := [one for one in found.problems if one.is_error]:
         others = f" (and {len(errors) - 1} more)" if errors[1:] else ""
         raise InputError(
@@ -105,7 +103,7 @@ def draw_passes(
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         ),
-        num_workers=min(count_cores(), 8) if config.workers < 0 else config.workers,
+        num_workers=count_workers() if config.workers < 0 else config.workers,
         worker_init_fn=leave_signals_to_main,
         pin_memory=accelerator.device.type == "cuda",
         # Its own generator: a loader without one draws from the one that dropout uses.
@@ -119,6 +117,12 @@ def draw_passes(
             # A loader's process adds its traceback in front.
             told = str(error).rpartition(f"{InputError.__name__}: ")[2].strip()
             raise InputError(told) from None
+
+
+def count_workers() -> int:
+    """How many processes read for this one: a core each, shared with others of the machine."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torchrun has it
+    return min(max(count_cores() // beside, 1), 8)
 
 
 def is_lost_reader(error: RuntimeError) -> bool:

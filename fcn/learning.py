@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from . import saving, vgg
 from .config import TrainConfig
 from .datasets import SegmentationDataset, spread
+from .devices import tell
 from .head import NEEDED_AT, STRIDES
 from .metrics import IGNORE_INDEX
 from .model import FCN
@@ -133,7 +134,7 @@ def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
     )
     if source is not None:
         left = saving.transfer(source, model)
-        print(f"Started from {config.init}; new or left out: {', '.join(left) or 'nothing'}.")
+        tell(f"Started from {config.init}; new or left out: {', '.join(left) or 'nothing'}.")
     elif weights is not None:
         vgg.load_pretrained(model.backbone, weights)
     return model

@@ -70,7 +70,7 @@ def foresee(
     epochs = steps * config.batch_size / images
     text = (
         f"About {say_duration(steps * pace)} left for {steps:,} steps, which are {epochs:.1f}"
-        f" epochs of {images:,} images; validation is not counted"
+        f" epochs of {images:,} images; validation, and fitting at the end, are not counted"
     )
     if device.type == "cuda":
         return f"{text}; peak memory {torch.cuda.max_memory_reserved() / 1e9:.1f} GB."

@@ -9,7 +9,6 @@ from (seed, epoch, index), so a resumed run repeats what an uninterrupted one do
 import contextlib
 import copy
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from tqdm import tqdm
 from . import checkpoint, report, saving
 from .album import Album, choose_pictures
 from .config import TrainConfig, spell
-from .devices import build_accelerator, find_layout, start_tracker
+from .devices import build_accelerator, find_layout, start_tracker, tell
 from .errors import InputError
 from .evaluation import EachPhoto, Scored, check_classes, describe, evaluate_strides
 from .export import add_int8
@@ -47,6 +46,10 @@ Step {step}: nearly every pixel of the {count} pictures looked at is called {nam
 the usual causes are rates that are too high (--lr {lr:g}, --backbone-lr {backbone_lr:g}), label
 values that are not what they seem (python -m fcn check tells), or a VGG without its weights
 (--backbone-weights {backbone_weights})."""
+
+
+ENDING = """\
+Trained. What it is served with is now fitted on photos of {learns} and {val}, then it is scored."""
 
 
 class Trainer:
@@ -78,8 +81,7 @@ class Trainer:
         if self.accelerator.is_main_process and not config.resume:
             self.album.clear()
         start_tracker(self.accelerator, config)
-        if self.accelerator.is_main_process:
-            tqdm.write(self.split.describe(self.accelerator.num_processes), file=sys.stderr)
+        tell(self.split.describe(self.accelerator.num_processes))
 
     def begin(self) -> None:
         """Build the network and its optimizer, or read those of the run that goes on."""
@@ -91,6 +93,8 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, config)
         if last:
             self.restore(saving.load_state(last))
+            if changed := config.changes(checkpoint.read_recipe(last)):
+                tell(f"Going on with other settings than before: {', '.join(changed)}.")
         elif not config.init:
             self.calibrate()
         self.lay_out()
@@ -161,7 +165,8 @@ class Trainer:
         """Take one optimizer step.
 
         Args:
-            passes: This process's (images, labels), one pair per accumulated pass.
+            passes: This process's (images, labels), one pair per accumulated pass, as ``Augmented``
+                gives them.
 
         Returns:
             The mean loss over the labelled pixels of all processes, a scalar on the device.
@@ -174,12 +179,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * decay
         device, pinned = accelerator.device, accelerator.device.type == "cuda"
-        targets = [labels.to(device, non_blocking=pinned) for _, labels in passes]
+        targets = [labels.to(device, non_blocking=pinned).long() for _, labels in passes]
         labelled = torch.stack([self.objective.labelled(labels) for labels in targets]).sum()
         labelled = accelerator.reduce(labelled).clamp_min(torch.finfo(torch.float32).tiny)
         total = torch.zeros((), device=device)
         for index, ((images, _), labels) in enumerate(zip(passes, targets, strict=True)):
-            images = images.to(device, non_blocking=pinned, memory_format=self.layout)
+            images = images.to(device, non_blocking=pinned).float() / 255
+            images = images.to(memory_format=self.layout)
             # Processes exchange gradients once, in the last pass.
             last = index == len(passes) - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.parallel):
@@ -188,7 +194,8 @@ class Trainer:
                 accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
         if config.clip:
-            accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip)
+            norm = accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip)
+            total += 0 * norm  # an update that is no number ends a run as such a loss does
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -199,7 +206,7 @@ class Trainer:
         samples = build_samples(self.config, self.train_set)
         images = torch.stack([samples[0, index][0] for index in range(min(4, len(samples)))])
         with torch.no_grad():
-            self.model.head.calibrate(self.model.features(images))
+            self.model.head.calibrate(self.model.features(images.float() / 255))
 
     def score(
         self, segmenter: Segmenter, strides: Sequence[int], each: EachPhoto | None = None
@@ -255,7 +262,7 @@ class Trainer:
         if share > 0.999 and step in COLLAPSE_STEPS:
             told = dataclasses.asdict(self.config)
             count = len(album.pictures)
-            tqdm.write(COLLAPSE.format(step=step, count=count, name=name, **told), file=sys.stderr)
+            tell(COLLAPSE.format(step=step, count=count, name=name, **told))
 
     def finish(self) -> None:
         """Fit what is fitted on val, score the best weights at every stride, export and report."""
@@ -264,6 +271,7 @@ class Trainer:
         trained_at = self.config.size or self.train_set.size
         once, is_main = copy.copy(self.train_set), self.accelerator.is_main_process
         once.pairs = list(dict.fromkeys(once.pairs))  # without --repeat, as `python -m fcn fit`
+        tell(ENDING.format(learns=once.split, val=self.val_set.split))
         fitted = fit(segmenter, once, self.val_set, trained_at, is_main)
         # Each process found the same but for rounding; the main one's count.
         share(served)
@@ -285,7 +293,7 @@ class Trainer:
             self.publish("best", served, metrics)
             folder = checkpoint.resolve(self.run)
             if self.config.export:
-                add_int8(folder, self.train_set, self.val_set)
+                add_int8(folder, once, self.val_set)
             shown = self.album, segmenter, self.val_set, ranking
             report.write_run_report(self.config, folder, *shown)
 

@@ -247,6 +247,8 @@ def test_overlapping_splits_are_a_warning(tmp_path):
     assert report.ok
     assert [problem.file for problem in report.problems] == ["train", "trainplus"]
     assert "shares 1 photo with val, such as a.jpg" in report.problems[0].text
+    (warning,) = check_dataset("voc", tmp_path, ["val", "val"], thorough=False).warnings()
+    assert warning.startswith("warning: val: is trained on and scored on")
 
 
 @pytest.mark.parametrize(

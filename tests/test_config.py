@@ -42,6 +42,13 @@ def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
     assert train.parse(["--config", str(file)]) == TrainConfig(seed=3)
 
 
+def test_lists_of_a_file_can_be_emptied(tmp_path: Path) -> None:
+    file = tmp_path / "training.json"
+    file.write_text(json.dumps({"classes": ["cat"], "repeat": ["cat_*=2"]}))
+    flags = ["--config", str(file), "--classes", "--repeat"]
+    assert train.parse(flags) == TrainConfig()
+
+
 def test_how_a_machine_splits_a_step_is_not_in_the_recipe() -> None:
     split = TrainConfig(accumulate=4, checkpoint_activations=True)
     assert split.recipe() == TrainConfig().recipe()

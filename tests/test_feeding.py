@@ -9,6 +9,7 @@ from layouts import pair_paths, write_pair
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from fcn import feeding
 from fcn.config import TrainConfig
 from fcn.errors import InputError
 from fcn.feeding import leave_signals_to_main, open_splits
@@ -37,6 +38,23 @@ def test_a_sample_of_whole_pairs_is_fed_and_counted(
     write(tmp_path, [0, 1, 150])
     assert [len(split) for split in open_splits(TrainConfig(data=str(tmp_path)))] == [3, 3]
     assert "found 3 of the 20210 pairs" in capsys.readouterr().err
+
+
+def test_what_is_odd_about_the_data_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [0, 1, 150])
+    open_splits(TrainConfig(data=str(tmp_path), split="validation"))
+    assert "warning: validation: is trained on and scored on" in capsys.readouterr().err
+
+
+def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "count_cores", lambda: 16)
+    counts = []
+    for processes in ("1", "4", "32"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        counts.append(feeding.count_workers())
+    assert counts == [8, 4, 1]
 
 
 def test_photos_are_repeated_by_name(tmp_path: Path) -> None:

@@ -24,4 +24,4 @@ def test_a_run_says_what_it_will_take(changes: dict[str, Any], pace: float, word
     text = foresee(config, Progress(step=20, seconds=10), pace, 20210, torch.device("cpu"))
     assert words in text
     assert ("--minutes" in text) == (not config.minutes)
-    assert "validation is not counted" in text
+    assert "are not counted" in text

@@ -128,10 +128,15 @@ def test_a_run_is_resumed_where_memory_is_laid_out_otherwise(
     assert_same_weights(through, resumed, atol=1e-5, rtol=0)
 
 
-def test_a_resumed_run_takes_new_rates_but_no_new_layers(tmp_path: Path) -> None:
+def test_a_resumed_run_takes_new_rates_but_no_new_layers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = config_in(tmp_path)
     Trainer(config).save()
+    Trainer(dataclasses.replace(config, resume=True))
+    assert "other settings" not in capsys.readouterr().err
     resumed = Trainer(dataclasses.replace(config, resume=True, lr=1e-5, backbone_lr=1e-6))
+    assert f"--lr 1e-05 (was --lr {config.lr})" in capsys.readouterr().err
     assert [group["initial_lr"] for group in resumed.optimizer.param_groups] == [1e-6, 1e-5]
     assert resumed.model.normalisation == Trainer(config_in(tmp_path / "b")).model.normalisation
     with pytest.raises(InputError, match="differ in their classes"):
@@ -312,7 +317,7 @@ def test_fine_tuning_starts_from_what_fits(
     row = source.classes.index("circle")
     assert trainer.train_set.classes == ("background", "circle")
     assert torch.equal(trainer.model.head.score_fr.weight[1], source.head.score_fr.weight[row])
-    assert "Started from" in capsys.readouterr().out
+    assert "Started from" in capsys.readouterr().err
 
 
 def test_labels_of_samples_are_classes_or_ignored(tmp_path: Path) -> None:
