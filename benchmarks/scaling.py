@@ -92,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flag("--images", type=int, default=DATASETS["scene_parsing"].whole["training"])
     flag("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(arguments)
-    model = FCN(list(SCENE_PARSING), width=config.width, dropout=config.dropout)
+    given = {name: getattr(config, name) for name in ("width", "dropout", "context")}
+    model = FCN(list(SCENE_PARSING), **given)
     groups = build_optimizer(model, config).param_groups
     size = 4 * sum(one.numel() for group in groups for one in group["params"])
     step = args.step_seconds or measure(config, model, args.batch_size, args.crop)

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def measure(name: str, given: dict[str, Any], folder: Path) -> dict[str, Any]:
         output = str(folder / f"{name}-{number}".replace(" ", "_"))
         config = dataclasses.replace(BASE, **given, **changes, init=before, output=output)
         config = dataclasses.replace(config, steps=config.steps // len(stages))
+        shutil.rmtree(output, ignore_errors=True)  # of a series that was interrupted here
         trainer, took = train(config, name)
         seconds, before = seconds + took, output
         saving.write(Path(output), trainer.model)

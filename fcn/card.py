@@ -125,6 +125,14 @@ def is_for_research(sources: Iterable[str]) -> bool:
     return any("research" in SOURCES[key] for key in sources)
 
 
+def kept_line(training: dict[str, Any]) -> str:
+    """Of which step the weights are, if that is not the last: those that val scored best."""
+    scored = [one for one in training.get("history", ()) if "mean_iou" in one]
+    best = max(scored, key=lambda one: one["mean_iou"], default={"step": training["step"]})
+    is_last = best["step"] == training["step"]
+    return "" if is_last else f"; kept are those of step {best['step']:,}, the best of all scored"
+
+
 def started_from(training: dict[str, Any]) -> str:
     """What weights a run began with."""
     if training.get("init"):
@@ -260,7 +268,7 @@ def build_card(
         minutes=round(training["seconds"] / 60),
         hardware=training["hardware"],
         started=started_from(training),
-        seed=options["seed"],
+        seed=f"{options['seed']}{kept_line(training)}",
         command=TrainConfig(**{**options, "data": "DIR"}).command(),
         seen=f"{training['data']['images']:,}",
         size=config["inference_size"] or "its own",

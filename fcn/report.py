@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from . import checkpoint
 from .album import Album, draw_panels, paint
-from .card import build_card, calibration_line, list_sources, told_sources
+from .card import build_card, calibration_line, kept_line, list_sources, told_sources
 from .config import TrainConfig
 from .datasets import SegmentationDataset
 from .plots import plot_confusion, plot_curves, plot_per_class
@@ -192,7 +192,7 @@ def write_run_report(
         f"{percent(metrics['mean_iou'])} mean IoU, {percent(metrics['pixel_accuracy'])} pixel"
         f" accuracy on {metrics['dataset']} {metrics['split']} ({metrics['images']} images) after"
         f" {training['step']:,} steps, {training['seconds'] / 60:.0f} minutes on"
-        f" {training['hardware']}. {calibration_line(metrics)} The same again:"
+        f" {training['hardware']}{kept_line(training)}. {calibration_line(metrics)} The same again:"
     )
     again = dataclasses.replace(config, resume=False, push="", space="", force=False)
     page = PAGE.format(

@@ -110,6 +110,16 @@ def test_the_card_says_what_the_threshold_costs() -> None:
     assert "That costs mean IoU, 70.0 % where it would be 72.0 %" in content
 
 
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [([0.5, 0.6], "seed 0.\n"), ([0.6, 0.5], "seed 0; kept are those of step 1,000, the best")],
+)
+def test_the_card_says_whose_weights_were_kept(scores: list[float], told: str) -> None:
+    steps = (1000, TRAINING["step"])
+    history = [{"step": n, "mean_iou": one} for n, one in zip(steps, scores, strict=True)]
+    assert told in build_card(CONFIG, METRICS, {**TRAINING, "history": history}, []).content
+
+
 def test_a_card_says_of_another_checkpoint_that_it_was_the_start() -> None:
     content = build_card(CONFIG, METRICS, {**TRAINING, "init": "street"}, []).content
     assert "from the checkpoint street, seed" in content

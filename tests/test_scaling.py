@@ -94,10 +94,10 @@ def test_the_table_prints_its_assumptions_and_the_gradients_of_the_network(root,
         "20210 crops",
     ):
         assert words in shown
-    # VGG16's third to fifth stage, a compact head of width 1024, and the deconvolutions of all
-    # strides, for 150 classes and in float32.
+    # VGG16's third to fifth stage, a compact head of width 1024 with context, and the
+    # deconvolutions of all strides, for 150 classes and in float32.
     stages = 1475328 + 5899776 + 7079424
-    classifier = (512 * 9 + 1) * 1024 + (1024 + 1) * 1024
+    classifier = (512 * 9 + 512 + 1) * 1024 + (1024 + 1) * 1024
     scores = 150 * ((1024 + 1) + (512 + 1) + (256 + 1))
     kernels = 150 * (4 * 4 + 4 * 4 + 16 * 16 + 32 * 32 + 64 * 64)
     assert f"gradients are {4e-6 * (stages + classifier + scores + kernels):.1f} MB" in shown
