@@ -42,13 +42,13 @@ def build_chooser(networks: Networks) -> gr.HTML:
 
 
 def describe(segmenter: Segmenter) -> dict[str, str]:
-    """What the chooser says of a network: its source, which is also its key, and three lines."""
+    """What the chooser says of a network: its source, which is its key, its name, and two lines."""
     names = [name for name in segmenter.classes if name != BACKGROUND]
     return {
         "source": segmenter.source,
         "name": segmenter.name,
+        "classes": listed(names, 6),
         "score": score_line(segmenter.metrics),
-        "classes": listed(names, 3),
     }
 
 

@@ -117,9 +117,9 @@ def _describe(title: str, part: Part, excerpts: list[Excerpt]) -> dict[str, Any]
 
 
 def _show(picture: Picture) -> dict[str, Any]:
-    file, kind = BytesIO(), "png" if picture.is_cells else "jpg"
-    options = {} if picture.is_cells else {"quality": 88}
-    picture.image.save(file, "PNG" if picture.is_cells else "JPEG", **options)
+    file = BytesIO()
+    kind, options = ("png", {}) if picture.is_cells else ("jpeg", {"quality": 88})
+    picture.image.save(file, kind, **options)
     return {
         "caption": picture.caption,
         "cells": picture.is_cells,

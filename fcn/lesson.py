@@ -187,7 +187,7 @@ def tell_classifier(subject: Subject) -> Part:
     scores = subject.maps["score_fr"]
     best = scores.argmax(0).astype(np.uint8)
     pictures = [subject.heat(one.name, scores[one.id]) for one in subject.classes]
-    winners = sketches.paint(best, subject.segmenter.palette)
+    winners = sketches.paint(best, subject.palette)
     pictures.append(Picture("The best class", winners, True))
     count, (height, width) = len(scores), best.shape
     words = (

@@ -235,6 +235,10 @@ def command(segmenter: Segmenter) -> str:
         repo_id = segmenter.source.partition("@")[0]
         folder = f'"$(python -m fcn pull {repo_id}@{segmenter.revision})"'
     line = f"python train.py --config {folder}/training.json --data DIR"
+    training = read(segmenter, "training.json")
+    steps = number(training, "step")
+    if number(training, "config", "minutes") and steps:  # in which others take fewer steps
+        line += f" --minutes 0 --steps {steps:.0f}"
     return f"<pre>{escape(line)}</pre>"
 
 

@@ -4,14 +4,14 @@ The convention: pictures of score maps share one scale of colours within a lesso
 cell of the map.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
 from . import sketches
-from .palette import BACKGROUND
+from .palette import BACKGROUND, safe_colors
 from .segmentation import Found, Segmentation
 from .segmenter import STRIDES, Segmenter
 
@@ -47,6 +47,7 @@ class Subject:
         seen: The photo at the size that the network sees it at.
         maps: Scores by layer, see ``Engine.maps``.
         found: What is found at each stride.
+        palette: A colour for each class, as the viewer has it at first.
     """
 
     def __init__(self, segmenter: Segmenter, photo: Image.Image) -> None:
@@ -54,6 +55,7 @@ class Subject:
         self.seen = segmenter.resize(photo)
         self.maps = segmenter.maps(photo)
         self.found: dict[int, Segmentation] = segmenter.at_strides(photo, STRIDES)
+        self.palette = tuple(safe_colors(segmenter.classes) or segmenter.palette)
 
     @cached_property
     def classes(self) -> list[Found]:
@@ -79,5 +81,5 @@ class Subject:
 
     def overlay(self, caption: str, stride: int) -> Picture:
         """Show what is found at a stride, at the size that the network sees."""
-        painted = self.found[stride].overlay(self.photo, 0.75)
+        painted = replace(self.found[stride], palette=self.palette).overlay(self.photo, 0.75)
         return Picture(caption, painted.resize(self.seen.size))

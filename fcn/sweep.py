@@ -18,6 +18,7 @@ from pathlib import Path
 import gradio as gr
 
 AGE = 3600.0  # seconds
+SWEEPS = 12  # in that time
 
 
 def take_folder() -> Path:
@@ -50,7 +51,7 @@ def sweep(folder: Path, kept: Collection[str], before: float) -> None:
 
 
 def start(page: gr.Blocks, folder: Path) -> None:
-    """Sweep once an ``AGE``, as long as the program runs.
+    """Sweep again and again, as long as the program runs.
 
     Args:
         page: Whose pictures stay: it must be built, and what is made from now on goes.
@@ -60,7 +61,7 @@ def start(page: gr.Blocks, folder: Path) -> None:
 
     def run() -> None:
         while True:
-            time.sleep(AGE)
+            time.sleep(AGE / SWEEPS)
             sweep(folder, kept, time.time() - AGE)
             for names in page.temp_file_sets:  # Gradio's own lists of them
                 names.difference_update([one for one in tuple(names) if not os.path.lexists(one)])

@@ -1,6 +1,7 @@
 """The lesson: its pictures are those of the network, its source is that of the files."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from fcn import checkpoint, excerpt, fusion, head, lesson, saving, sketches, transforms, vgg
+from fcn.palette import safe_colors
 from fcn.segmenter import Segmenter
 from fcn.shapes import draw_scene
 from fcn.subject import Part, Subject
@@ -107,7 +109,7 @@ def test_each_found_class_has_its_scores_at_stride_32(segmenter, photo, subject,
         assert shown.shape[:2] == scores[one.id].shape
         orange, blue = shown[..., 0] - shown[..., 2], -scores[one.id]
         assert ((orange > 9) <= (blue < 0)).all() and ((orange < -9) <= (blue > 0)).all()
-    best = np.array(segmenter.palette)[scores.argmax(0)]
+    best = np.array(safe_colors(segmenter.classes))[scores.argmax(0)]
     np.testing.assert_array_equal(pixels(part, "The best class"), best)
 
 
@@ -126,6 +128,7 @@ def test_fused_scores_are_what_the_segmenter_decides_by(segmenter, photo, subjec
         expected = sketches.heat(fused[subject.main.id], subject.reach)
         np.testing.assert_array_equal(pixels(part, f"Fused at stride {stride}"), expected)
     for stride, found in segmenter.at_strides(photo, (32, 16, 8)).items():
+        found = replace(found, palette=subject.palette)
         overlay = found.overlay(photo, 0.75).resize(subject.seen.size)
         np.testing.assert_array_equal(pixels(part, f"FCN-{stride}s"), overlay)
 

@@ -31,7 +31,8 @@ def test_a_bundled_checkpoint_is_told_in_full():
     for name, iou in metrics["per_class_iou"].items():
         assert f'<th scope="row">{name}<td>{100 * iou:.1f} %<td class="bar">' in text
     assert f"{training['data']['images']} photos: {training['step']:,} steps" in text
-    assert f"python train.py --config {STREET}/training.json --data DIR" in text
+    again = f"--data DIR --minutes 0 --steps {training['step']}"  # not the minutes of an H200
+    assert f"python train.py --config {STREET}/training.json {again}" in text
     pictures = model_tab.find_pictures(network(STREET))
     assert {"curves.png", "per_class_iou.png", "confusion.png"} <= {
         Path(one["file"]["path"]).name for one in pictures

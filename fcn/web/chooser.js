@@ -10,13 +10,15 @@ function choose(source) {
   trigger('choose');
 }
 
-function option({ source, name, score, classes }, i) {
+// Of two networks of one name each tells where it is from.
+function option({ source, name, classes, score }, i, all) {
+  const namesakes = all.filter((one) => one.name === name).length - 1;
   const label = make('label'), words = make('span', { id: `network-${i}` });
   const radio = make('input', { type: 'radio', name: 'network', checked: source === props.value });
   radio.setAttribute('aria-label', name);
   radio.setAttribute('aria-describedby', words.id);
   radio.addEventListener('change', () => choose(source));
-  words.append(...[score, classes, source].map((text) => make('small', { textContent: text })));
+  words.append(...[classes, score, namesakes ? source : ''].map((text) => make('small', { textContent: text })));
   label.append(radio, make('b', { textContent: name }), words);
   return label;
 }
