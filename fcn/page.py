@@ -27,7 +27,7 @@ from .learn import build_learn_tab
 from .model_tab import build_model_tab
 from .palette import BACKGROUND
 from .photo import is_shown_alike, open_photo
-from .photo_input import Given, PhotoInput, sent, shown_photo
+from .photo_input import Given, PhotoInput, offer, sent, shown_photo
 from .scores import score_line
 from .segmenter import STRIDES, Segmenter
 
@@ -37,27 +37,17 @@ HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div
 # beside it: the network itself takes turns between them.
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
+LIMITS = "<p>Up to 20 MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
 UNKNOWN = "The photo is not known any more: choose it again."
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-# What only the page knows is told to the viewer, whose own script then asks and shows.
-TELL_PHOTO = """(photo) => {
-  const detail = { detail: photo };
-  document.querySelector('#viewer figure').dispatchEvent(new CustomEvent('fcn-photo', detail));
-}"""
-TELL_FAILURE = """() => {
-  document.querySelector('#viewer figure').dispatchEvent(new CustomEvent('fcn-failed'));
-}"""
-TELL_STRIDES_FAILURE = """() => {
-  const failed = new CustomEvent('fcn-strides-failed');
-  document.querySelector('#viewer figure').dispatchEvent(failed);
-}"""
-TELL_GALLERY_FAILURE = """() => {
-  document.querySelector('#several section').dispatchEvent(new CustomEvent('several-failed'));
-}"""
+# What only the page knows is told to what shows it, whose own script then asks and shows.
+TELL = """(detail) => document.querySelector('{target}')
+  .dispatchEvent(new CustomEvent('{event}', {{ detail }}))"""
 # Gradio pastes at the click of a button, which then is all that it takes until another source is
 # chosen, and works over HTTPS alone; this does at Ctrl+V. And where a photo is already, Gradio
 # loses the one that is dropped on it; beside it, the browser would open it in place of the page.
+# Gradio's icon to upload takes the photo away that is there, and asks for none.
 TAKE = """() => {
   const give = (files) => {
     const input = document.querySelector('#photo input[type=file]');
@@ -67,6 +57,12 @@ TAKE = """() => {
   };
   const isHere = ({ target, dataTransfer }) => dataTransfer?.types.includes('Files')
     && target.closest?.('#page');
+  document.addEventListener('click', (event) => {
+    const input = document.querySelector('#photo:has(img) input[type=file]');
+    if (!input || !event.target.closest?.('#photo [aria-label="Upload file"]')) return;
+    event.stopPropagation();
+    input.click();
+  }, { capture: true });
   document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
   document.addEventListener('dragover', (event) => {
     if (!isHere(event)) return;
@@ -116,7 +112,9 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
     examples = find_examples(first.classes)
     opening = None
     if examples and (file := examples[0].file):
-        opening = segment_for_page(first, open_photo(file, longest=LONGEST_SIDE), file.stem)
+        shown_file = file if is_shown_alike(file, LONGEST_SIDE) else None
+        copy = offer(shown_file.read_bytes(), file.name)["path"] if shown_file else ""
+        opening = segment_for_page(first, open_photo(file, longest=LONGEST_SIDE), file.stem, copy)
     with gr.Row(elem_id="page"):
         with gr.Column(scale=1, min_width=240, elem_id="intake"):
             if words := about(first if len(networks) == 1 else None, note):
@@ -130,12 +128,13 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
                 buttons=[],
                 elem_id="photo",
             )
+            gr.HTML(LIMITS, elem_id="limits", apply_default_css=False)
             if examples:
                 build_examples(examples, photo)
             several = build_gallery()
         with gr.Column(scale=4, min_width=320, elem_id="result"):
             shown = viewer.build_viewer(opening)
-    photo.change(None, photo, None, js=TELL_PHOTO)
+    photo.change(None, photo, None, js=TELL.format(target="#viewer figure", event="fcn-photo"))
     _add_runs(networks, chooser, photo, shown)
     _add_gallery(networks, chooser, several)
     return chooser, shown
@@ -157,8 +156,8 @@ def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.H
     )
     strides = shown.strides(lambda value: _answer_strides(networks, value), shown, shown, **each)
     for event in (run, again):
-        event.failure(None, js=TELL_FAILURE)
-    strides.failure(None, js=TELL_STRIDES_FAILURE)
+        event.failure(None, js=TELL.format(target="#viewer figure", event="fcn-failed"))
+    strides.failure(None, js=TELL.format(target="#viewer figure", event="fcn-strides-failed"))
     shown.cancel(None, cancels=[run, again])
     shown.forget(None, None, photo, js="() => null")
 
@@ -168,7 +167,7 @@ def _add_gallery(networks: Networks, chooser: gr.HTML, several: gr.HTML) -> None
         yield from segment_all(pick(networks, source), given)  # Gradio sees the generator
 
     run = several.segment(segment_several, [several, chooser], several, **QUIET, **SEVERAL)
-    run.failure(None, js=TELL_GALLERY_FAILURE)
+    run.failure(None, js=TELL.format(target="#several section", event="several-failed"))
     several.cancel(None, cancels=[run])
 
 

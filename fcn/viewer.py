@@ -70,10 +70,9 @@ TEMPLATE = """
     </div>
     <div class="fcn-words"><div><p class="fcn-status" role="status"></p>
       <p class="fcn-save" role="group" aria-label="Save">Save
-        <button type="button" class="fcn-save-mask" aria-label="Save mask as PNG">Mask</button>
-        <button type="button" class="fcn-save-overlay" aria-label="Save overlay as PNG">Overlay
-        </button>
-        <button type="button" class="fcn-save-json" aria-label="Save summary as JSON">JSON</button>
+        <button disabled class="fcn-save-mask" aria-label="Save mask as PNG">Mask</button>
+        <button disabled class="fcn-save-overlay" aria-label="Save overlay as PNG">Overlay</button>
+        <button disabled class="fcn-save-json" aria-label="Save summary as JSON">JSON</button>
       </p></div>
       <p class="fcn-caution" role="status"></p><p class="fcn-spoken" role="status"></p></div>
   </div>

@@ -105,9 +105,23 @@ def test_a_photo_is_dropped_where_another_one_is(visit, tmp_path):
     assert len(visitor.page.context.pages) == pages  # the browser opened none of them by itself
 
 
+def test_the_button_to_upload_takes_no_photo_away(visit, tmp_path):
+    visitor, photo = visit(), tmp_path / "next.png"
+    visitor.upload(scene(64))
+    scene(65, (90, 60)).save(photo)
+    with visitor.page.expect_file_chooser() as chooser:
+        visitor.page.get_by_role("button", name="Upload file").click()
+    expect(visitor.canvas).to_have_js_property("width", 160)
+    chooser.value.set_files(photo)
+    expect(visitor.canvas).to_have_js_property("width", 90)
+    visitor.expect_state("done")
+
+
 def test_photo_is_taken_with_the_webcam(visit):
     """By Chromium's own test camera, whose picture is green, as squares are."""
     visitor = visit()
+    visitor.page.get_by_role("button", name="Capture from camera").click()
+    visitor.page.get_by_role("button", name="Upload file").click()  # nothing lies over it
     visitor.page.get_by_role("button", name="Capture from camera").click()
     visitor.page.get_by_text("Click to Access Webcam").click()
     video = visitor.page.locator("#photo video")

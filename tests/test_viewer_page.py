@@ -37,6 +37,7 @@ def test_page_opens_segmented_and_asks_for_nothing(visit):
     visitor.control("Overlay opacity").fill("0")
     assert (visitor.pixels() != before).any()
     assert not any("/queue/join" in url for url in visitor.requests)
+    assert any(url.endswith("tower.jpg") for url in visitor.requests)  # not a PNG of its pixels
 
 
 def test_upload_is_segmented_once_and_blended_exactly(visit, served):
@@ -131,6 +132,9 @@ def test_all_and_none(visit, served):
     visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))  # as it came
     visitor.control(f"Show {BACKGROUND}").check()
     visitor.expect_pixels(blend(photo, found, dict.fromkeys(found.classes, 0.6)))
+    visitor.figure.get_by_role("button", name="square", exact=True).click()  # that class alone
+    visitor.figure.get_by_role("button", name="all", exact=True).click()
+    visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
     visitor.figure.get_by_role("button", name="none").click()
     visitor.upload(another := scene(5))
     visitor.expect_pixels(np.asarray(another))
@@ -313,8 +317,9 @@ def test_zoom_by_buttons_wheel_and_double_click(visit):
     expect(reset).to_be_disabled()
     visitor.figure.get_by_role("button", name="Zoom in").click()
     assert scale(visitor) == pytest.approx(1.5, rel=0.01)
-    visitor.figure.get_by_role("button", name="Zoom out").click()
+    visitor.figure.get_by_role("button", name="Zoom out").press("Enter")
     assert scale(visitor) == pytest.approx(1, rel=0.01)
+    expect(visitor.canvas).to_be_focused()  # the button is of no use now
     stage = visitor.figure.locator(".fcn-stage").bounding_box()
     x, y = stage["x"] + 100, stage["y"] + 150
     visitor.page.mouse.move(x, y)

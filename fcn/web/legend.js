@@ -130,6 +130,8 @@ function highlight(id) {
 // The background is no class that anyone looks for: "all" leaves it as a photo comes.
 function showAll(shown) {
   showOthers = shown;
+  state.isolated = null;
+  markIsolated();
   for (const choice of choices.values()) choice.shown = shown && choice.painted;
   for (const [id, line] of rowOf) {
     line.querySelector('.fcn-swatch').checked = scene.classes.get(id).shown;

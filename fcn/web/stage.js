@@ -64,6 +64,8 @@ function place() {
   canvas.style.transform = `translate(${zoom.x}px, ${zoom.y}px) scale(${zoom.scale})`;
   canvas.classList.toggle('is-zoomed', zoom.scale > 1);
   canvas.classList.toggle('is-coarse', offsetWidth * zoom.scale > 3 * canvas.width);
+  const left = zoom.scale === 1 && document.activeElement?.matches('.fcn-reset, .fcn-out');
+  if (left) canvas.focus({ preventScroll: true }); // the button that had it is of no use now
   find('.fcn-reset').disabled = find('.fcn-out').disabled = zoom.scale === 1;
   placeDividers();
   if (state.compare !== 'off') paint();

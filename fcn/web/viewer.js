@@ -21,7 +21,7 @@ const EMPTY = { state: 'empty', message: 'Choose a photo to see its segments.' }
 const CANCELLED = { state: 'failed', message: 'Cancelled. Choose a photo to see its segments.' };
 const GONE = {
   state: 'failed',
-  message: 'This result could not be fetched. It is kept for an hour: choose the photo again.',
+  message: 'This result could not be fetched: choose the photo again.',
 };
 const FAILED = { state: 'failed', message: 'The photo could not be segmented. Please try again.' };
 
@@ -46,6 +46,7 @@ let question = 'segment'; // the event that asks; 'again' if another network is 
 let subject = null; // what was shown of the photo that another network is asked about
 let network = null; // source of the network that was chosen, if one was
 let isCancelling = false; // Gradio calls a cancelled run a failed one
+let result = null; // the payload that is shown, or whose pixels are on their way
 let turn = 0; // counts payloads, so that a slow one never replaces a newer one
 
 const say = (words) => (spoken.textContent = words);
@@ -106,7 +107,7 @@ function put(photo, mask, payload) {
 }
 
 async function addStrides({ run, strides }) {
-  if (scene?.main) props.value = scene.payload;
+  if (result) props.value = result;
   const masks = await Promise.all(Object.values(strides).map(({ mask }) => inflate(mask)));
   if (scene?.payload.run !== run) return;
   Object.entries(strides).forEach(([stride, { classes }], i) => {
@@ -123,6 +124,8 @@ async function addStrides({ run, strides }) {
 
 async function show(payload) {
   const mine = ++turn;
+  result = payload.mask ? payload : null;
+  if (result) setBusy(true);
   if (!payload.mask) {
     clear();
     tell(payload);
@@ -175,7 +178,7 @@ function setNetwork(source) {
   if (awaited) {
     if (question === 'again') props.value = subject; // strides may have come since
     trigger(question);
-  } else if (scene?.main) open(scene.payload);
+  } else if (result) open(result);
 }
 
 // What was asked before the visitor chose another photo or network is not shown any more.
@@ -234,6 +237,6 @@ function fail() {
 function failStrides() {
   if (!scene?.asked) return;
   setBusy(false);
-  status.textContent = 'The other strides could not be computed. Please try again.';
+  status.textContent = 'The other strides could not be computed.';
   scene.asked = false;
 }
