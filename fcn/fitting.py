@@ -13,7 +13,6 @@ temperature is 1.
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,33 +42,14 @@ BINS = 15
 DOUBTFUL_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What was chosen, and what that rests on.
-
-    Attributes:
-        inference_size: Long side in pixels that photos should be scaled to.
-        temperature: Logits divided by this give calibrated probabilities.
-        absent_below: A class's highest probability in a photo, times that of its presence, below
-            which it is not found there.
-        report: The choices in plain JSON types, with mean IoU by size and by ``absent_below``, and
-            the expected calibration error without and with the temperature, of all classes.
-    """
-
-    inference_size: int
-    temperature: float
-    absent_below: float
-    report: dict[str, Any]
-
-
 def fit(
     segmenter: Segmenter,
     train_set: SegmentationDataset,
     dataset: SegmentationDataset,
     size: int,
     progress: bool = True,
-) -> Fitted:
-    """Choose what is fitted of a network; leaves it set in the segmenter.
+) -> dict[str, Any]:
+    """Choose how a network is served, and set that in its segmenter.
 
     Args:
         segmenter: Whose network it is.
@@ -77,6 +57,11 @@ def fit(
         dataset: The validation split, for all else.
         size: Long side in pixels that photos were scaled to in training.
         progress: Whether to show a bar on stderr.
+
+    Returns:
+        What was chosen, in plain JSON types: ``inference_size``, ``temperature`` and
+        ``absent_below`` as ``config.json`` has them, mean IoU by size and by ``absent_below``, and
+        the expected calibration error without and with the temperature, of all classes.
     """
     engine = segmenter._engine
     if isinstance(engine, TorchEngine) and engine.gpu is None:
@@ -105,7 +90,7 @@ def fit(
     segmenter.absent_below = choose_absence(by_absence, segmenter.background is not None)
     if isinstance(engine, TorchEngine):
         engine.bf16 = False
-    report |= {
+    return report | {
         "mean_iou_by_size": {str(size): score for size, score in scores.items()},
         "inference_size": segmenter.inference_size,
         "temperature": segmenter.temperature,
@@ -113,8 +98,6 @@ def fit(
         "absent_below": segmenter.absent_below,
         "calibration_error": {"before": before, "after": after},
     }
-    chosen = segmenter.inference_size, segmenter.temperature, segmenter.absent_below
-    return Fitted(*chosen, report)
 
 
 def fit_presence(
@@ -193,14 +176,17 @@ def supervised_strides(segmenter: Segmenter) -> list[int]:
 
 
 def describe_fitted(
-    segmenter: Segmenter, dataset: SegmentationDataset, fitted: Fitted, scored: dict[int, Scored]
+    segmenter: Segmenter,
+    dataset: SegmentationDataset,
+    fitted: dict[str, Any],
+    scored: dict[int, Scored],
 ) -> tuple[dict[str, Any], float]:
     """Report what was fitted and its scores.
 
     Args:
         segmenter: With the fitted values set.
         dataset: The split that was scored.
-        fitted: What was chosen.
+        fitted: What ``fit`` gave.
         scored: What ``evaluate_strides`` gave at ``supervised_strides``.
 
     Returns:
@@ -212,7 +198,7 @@ def describe_fitted(
     }
     matrix, confidences = scored[segmenter.stride]
     metrics = describe(matrix, dataset, segmenter)
-    return metrics | {"strides": strides, "fitted": fitted.report}, find_doubt(confidences)
+    return metrics | {"strides": strides, "fitted": fitted}, find_doubt(confidences)
 
 
 def find_doubt(confidences: Sequence[float]) -> float:

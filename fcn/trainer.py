@@ -275,7 +275,9 @@ class Trainer:
         fitted = fit(segmenter, once, self.val_set, trained_at, is_main)
         # Each process found the same but for rounding; the main one's count.
         share(served)
-        chosen = torch.tensor([fitted.inference_size, fitted.temperature, fitted.absent_below])
+        chosen = torch.tensor(
+            [segmenter.inference_size, segmenter.temperature, segmenter.absent_below]
+        )
         size, *others = broadcast(chosen.to(self.accelerator.device)).tolist()
         served.inference_size = round(size)
         served.temperature, served.absent_below = (round(one, 4) for one in others)

@@ -56,16 +56,16 @@ def test_one_photo_in_a_hundred_is_doubtful() -> None:
 def test_what_is_fitted_is_set_and_reported() -> None:
     segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
     fitted = fit(segmenter, *SHAPES, 80, progress=False)
-    by_size = fitted.report["mean_iou_by_size"]
+    by_size = fitted["mean_iou_by_size"]
     assert list(by_size) == ["56", "68", "80", "96", "112"]
-    assert max(by_size, key=lambda size: by_size[size]) == str(fitted.inference_size)
+    assert max(by_size, key=lambda size: by_size[size]) == str(fitted["inference_size"])
     assert (segmenter.inference_size, segmenter.temperature) == (
-        fitted.inference_size,
-        fitted.temperature,
+        fitted["inference_size"],
+        fitted["temperature"],
     )
-    error = fitted.report["calibration_error"]
+    error = fitted["calibration_error"]
     assert 0 <= error["after"] < error["before"]
-    assert fitted.temperature != 1
+    assert fitted["temperature"] != 1
 
 
 def test_a_processor_fits_in_the_precision_that_it_is_fast_in_and_then_serves_in_float32(
@@ -125,12 +125,12 @@ class Unsure:
 def test_a_class_that_is_never_sure_is_fitted_away() -> None:
     segmenter = Segmenter(Unsure(), "")
     fitted = fit(segmenter, Speck(), Speck(), 32, progress=False)
-    scores = fitted.report["mean_iou_by_absent_below"]
+    scores = fitted["mean_iou_by_absent_below"]
     assert scores["0.0"] < 0.99
-    assert scores[str(fitted.absent_below)] == 1 == max(scores.values())
-    assert segmenter.absent_below == fitted.absent_below == fitted.report["absent_below"] > 0
+    assert scores[str(fitted["absent_below"])] == 1 == max(scores.values())
+    assert segmenter.absent_below == fitted["absent_below"] == fitted["absent_below"] > 0
     # The lowest of those that score the same: nothing is thrown away for nothing.
-    assert all(scores[one] < 1 for one in scores if float(one) < fitted.absent_below)
+    assert all(scores[one] < 1 for one in scores if float(one) < fitted["absent_below"])
     assert {one.id for one in segmenter(Speck().read(0)[0]).found()} == {0, 1}
 
 
@@ -166,20 +166,20 @@ class Sky:
 def test_a_temperature_that_does_not_help_elsewhere_is_not_kept() -> None:
     segmenter = Segmenter(Sky(), "")
     fitted = fit(segmenter, Halves(), Halves(), 32, progress=False)
-    assert fitted.temperature == segmenter.temperature == 1
-    error = fitted.report["calibration_error"]
+    assert fitted["temperature"] == segmenter.temperature == 1
+    error = fitted["calibration_error"]
     assert error["after"] == error["before"] > 0.5
 
 
 def test_sizes_that_photos_are_not_enlarged_to_are_not_tried() -> None:
     fitted = fit(Segmenter(Sky(), ""), Halves(), Halves(), 60, progress=False)
-    assert list(fitted.report["mean_iou_by_size"]) == ["42", "51", "60", "64"]
+    assert list(fitted["mean_iou_by_size"]) == ["42", "51", "60", "64"]
 
 
 def test_one_photo_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Halves, "__len__", lambda _: 1)
     fitted = fit(Segmenter(Sky(), ""), Halves(), Halves(), 32, progress=False)
-    assert fitted.temperature == 1 and fitted.report["photos"] == 1
+    assert fitted["temperature"] == 1 and fitted["photos"] == 1
 
 
 @pytest.fixture

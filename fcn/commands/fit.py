@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     fitted = fit(segmenter, train_set, val_set, options.get("size") or val_set.size)
     scored = evaluate_strides(segmenter, val_set, supervised_strides(segmenter))
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
-    model.inference_size, model.temperature = fitted.inference_size, fitted.temperature
-    model.absent_below, model.doubt_below = fitted.absent_below, doubt_below
+    model.inference_size, model.temperature = segmenter.inference_size, segmenter.temperature
+    model.absent_below, model.doubt_below = segmenter.absent_below, doubt_below
     # In a copy: what is stopped half way, or fills the disk, spoils nothing.
     with TemporaryDirectory(prefix=".fit-", dir=folder.parent) as place:
         draft = Path(place, folder.name)
@@ -77,5 +77,5 @@ def run(args: argparse.Namespace) -> int:
             synchronise(file)
         for file in draft.iterdir():
             os.replace(file, folder / file.name)
-    print(json.dumps(fitted.report))
+    print(json.dumps(fitted))
     return 0
