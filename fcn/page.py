@@ -112,8 +112,8 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
     examples = find_examples(first.classes)
     opening = None
     if examples and (file := examples[0].file):
-        shown_file = file if is_shown_alike(file, LONGEST_SIDE) else None
-        copy = offer(shown_file.read_bytes(), file.name)["path"] if shown_file else ""
+        is_alike = is_shown_alike(file, LONGEST_SIDE)
+        copy = offer(file.read_bytes(), file.name)["path"] if is_alike else ""
         opening = segment_for_page(first, open_photo(file, longest=LONGEST_SIDE), file.stem, copy)
     with gr.Row(elem_id="page"):
         with gr.Column(scale=1, min_width=240, elem_id="intake"):

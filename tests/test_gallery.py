@@ -82,7 +82,7 @@ def test_a_result_that_was_deleted_meanwhile_says_so(visit):
         mask.unlink()
     with visitor.page.expect_response(lambda answer: answer.status in (403, 404)):
         visitor.gallery.locator("li button").nth(3).click()
-    expect(visitor.status).to_contain_text("It is kept for an hour: choose the photo again.")
+    expect(visitor.status).to_contain_text("could not be fetched: choose the photo again.")
     visitor.errors.clear()  # the browser's own, about the file
 
 

@@ -12,13 +12,14 @@ function choose(source) {
 
 // Of two networks of one name each tells where it is from.
 function option({ source, name, classes, score }, i, all) {
-  const namesakes = all.filter((one) => one.name === name).length - 1;
+  const hasNamesake = all.filter((one) => one.name === name).length > 1;
+  const lines = [classes, score, hasNamesake ? source : ''];
   const label = make('label'), words = make('span', { id: `network-${i}` });
   const radio = make('input', { type: 'radio', name: 'network', checked: source === props.value });
   radio.setAttribute('aria-label', name);
   radio.setAttribute('aria-describedby', words.id);
   radio.addEventListener('change', () => choose(source));
-  words.append(...[classes, score, namesakes ? source : ''].map((text) => make('small', { textContent: text })));
+  words.append(...lines.map((textContent) => make('small', { textContent })));
   label.append(radio, make('b', { textContent: name }), words);
   return label;
 }
