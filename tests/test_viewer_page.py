@@ -37,7 +37,7 @@ def test_page_opens_segmented_and_asks_for_nothing(visit):
     visitor.control("Overlay opacity").fill("0")
     assert (visitor.pixels() != before).any()
     assert not any("/queue/join" in url for url in visitor.requests)
-    assert any(url.endswith("tower.jpg") for url in visitor.requests)  # not a PNG of its pixels
+    assert not any(url.endswith("photo.png") for url in visitor.requests)  # but the JPEG that it is
 
 
 def test_upload_is_segmented_once_and_blended_exactly(visit, served):
