@@ -27,6 +27,7 @@ from . import rle
 from .answer import LONGEST_SIDE, describe, listed, named
 from .errors import InputError
 from .palette import Color, safe_colors
+from .photo import MAX_MEGABYTES
 from .photo_input import offer, sent
 from .segmentation import Segmentation, choose_stems, encode_png
 from .segmenter import Segmenter
@@ -106,7 +107,8 @@ def _segment_one(
     palette: tuple[Color, ...],
 ) -> dict[str, Any]:
     if path is None:
-        raise InputError(f"{name} could not be uploaded: it may be larger than 20 MB.")
+        limit = f"{MAX_MEGABYTES} MB"
+        raise InputError(f"{name} could not be uploaded: it may be larger than {limit}.")
     photo = sent(name, path).open(LONGEST_SIDE)
     segmentation = segmenter(photo)
     shown = replace(segmentation, palette=palette)

@@ -26,7 +26,7 @@ from .gallery import build_gallery, segment_all
 from .learn import build_learn_tab
 from .model_tab import build_model_tab
 from .palette import BACKGROUND
-from .photo import is_shown_alike, open_photo
+from .photo import MAX_MEGABYTES, is_shown_alike, open_photo
 from .photo_input import Given, PhotoInput, offer, sent, shown_photo
 from .scores import score_line
 from .segmenter import STRIDES, Segmenter
@@ -37,7 +37,7 @@ HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div
 # beside it: the network itself takes turns between them.
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
-LIMITS = "<p>Up to 20 MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
+LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
 UNKNOWN = "The photo is not known any more: choose it again."
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -193,7 +193,7 @@ def launch_options() -> dict[str, Any]:
         "app_kwargs": {"middleware": [Middleware(CompressedPage)]},
         "css_paths": viewer.WEB / "page.css",
         "footer_links": ["api", "settings"],
-        "max_file_size": "20mb",
+        "max_file_size": f"{MAX_MEGABYTES}mb",
         "run_history": False,
         "ssr_mode": False,
     }

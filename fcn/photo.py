@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from .errors import InputError
 
 MAX_PIXELS = 40_000_000
+MAX_MEGABYTES = 20  # of a file that a browser sends
 # Named, because Pillow would also run Ghostscript on EPS and try decoders that nobody needs.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 # Pillow cannot read .heic; it is here to be reported and not silently left out of a folder.

@@ -237,6 +237,8 @@ def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
     expect(chooser).not_to_contain_text("checkpoints/")  # as their names differ
     link = visitor.page.locator("#head").get_by_text("Your photo")
     expect(link).to_be_visible(visible=width == 390)
+    dots = visitor.page.locator("footer .divider:visible")  # between two links, or of no use
+    expect(dots).to_have_count(int(width > 390))
     assert serious(visitor) == []
     assert not any("curves.png" in url for url in visitor.requests)
     visitor.page.get_by_role("tab", name="Segment").focus()
