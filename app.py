@@ -9,11 +9,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from fcn import hub, sweep
+from fcn import hub
 from fcn.checkpoint import from_here
 from fcn.cores import count_cores
+from fcn.demo import sweep
+from fcn.demo.page import build_page, launch_options
 from fcn.errors import InputError
-from fcn.page import build_page, launch_options
 from fcn.segmenter import Segmenter
 
 BUNDLED = Path(__file__).parent / "checkpoints"

@@ -1,7 +1,7 @@
 """Train an FCN: ``python train.py --dataset camvid --data DIR``.
 
-``fcn.config.TrainConfig`` is every choice, ``fcn.trainer.Trainer`` a run, ``train`` the loop and
-``main`` the command line. The loop is one for a CPU, a GPU and many of them.
+``fcn.training`` has every choice (``config``) and what a run is made of (``trainer``); here are the
+loop, which is one for a CPU, a GPU and many of them, and the command line.
 """
 
 import argparse
@@ -22,14 +22,15 @@ except ModuleNotFoundError as error:
 from accelerate import PartialState
 from tqdm import tqdm
 
-from fcn import album, checkpoint, refresh
-from fcn.config import TrainConfig, add_flags, read_config
-from fcn.devices import is_lost_peer
+from fcn import checkpoint, refresh
 from fcn.errors import InputError, describe
-from fcn.feeding import is_lost_reader
-from fcn.memory import is_out_of_memory
-from fcn.progress import foresee
-from fcn.trainer import Trainer
+from fcn.training import album
+from fcn.training.config import TrainConfig, add_flags, read_config
+from fcn.training.devices import is_lost_peer
+from fcn.training.feeding import is_lost_reader
+from fcn.training.memory import is_out_of_memory
+from fcn.training.progress import foresee
+from fcn.training.trainer import Trainer
 
 LOG_EVERY = 10
 

@@ -30,8 +30,8 @@ from measuring import (
 )
 from PIL import Image
 
-from fcn import engines
 from fcn.errors import InputError
+from fcn.inference import engines
 from fcn.segmenter import Segmenter
 
 THREADS = 2  # of a free Space

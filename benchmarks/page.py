@@ -22,8 +22,8 @@ from measuring import report
 from PIL import Image
 from playwright.sync_api import Page, Request, sync_playwright
 
-from fcn.page import build_page, launch_options
-from fcn.photo_input import PhotoInput
+from fcn.demo.page import build_page, launch_options
+from fcn.demo.photo_input import PhotoInput
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 

@@ -17,7 +17,7 @@ from measuring import bundled, report
 from onnxruntime.quantization import CalibrationMethod
 
 from fcn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, read_json
-from fcn.datasets import DATASETS, open_dataset
+from fcn.data.datasets import DATASETS, open_dataset
 from fcn.evaluation import evaluate
 from fcn.export import calibration_images, export_checkpoint
 from fcn.segmenter import Segmenter

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from measuring import report, take_turns
 
-from fcn.config import TrainConfig
-from fcn.datasets import DATASETS
-from fcn.devices import find_layout
-from fcn.learning import Objective, build_optimizer
+from fcn.data.datasets import DATASETS
 from fcn.model import FCN
 from fcn.palette import SCENE_PARSING
+from fcn.training.config import TrainConfig
+from fcn.training.devices import find_layout
+from fcn.training.learning import Objective, build_optimizer
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 BACKWARD = 2 / 3  # of a step: each layer's backward computes two products to forward's one

@@ -15,10 +15,10 @@ import numpy as np
 from measuring import build_parser, draw_chart, draw_photo, report, summarise
 from PIL import Image
 
-from fcn.answer import LONGEST_SIDE, describe
-from fcn.engines import OnnxEngine
+from fcn.demo.answer import LONGEST_SIDE, describe
 from fcn.errors import InputError
-from fcn.fusion import fuse
+from fcn.inference.engines import OnnxEngine
+from fcn.inference.fusion import fuse
 from fcn.photo import is_shown_alike, open_photo
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter, network_size

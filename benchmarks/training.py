@@ -16,12 +16,12 @@ import torch
 from measuring import Work, report, summarise, take_turns
 from torch.utils.flop_counter import FlopCounterMode
 
-from fcn.config import TrainConfig
-from fcn.datasets import DATASETS, open_dataset
-from fcn.devices import build_accelerator, find_precision
-from fcn.learning import Objective, build_model, build_optimizer
-from fcn.report import describe_hardware
-from fcn.trainer import Trainer
+from fcn.data.datasets import DATASETS, open_dataset
+from fcn.training.config import TrainConfig
+from fcn.training.devices import build_accelerator, find_precision
+from fcn.training.learning import Objective, build_model, build_optimizer
+from fcn.training.report import describe_hardware
+from fcn.training.trainer import Trainer
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

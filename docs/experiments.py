@@ -22,12 +22,12 @@ import torch
 from tqdm import tqdm
 
 from fcn import checkpoint, saving
-from fcn.config import TrainConfig
-from fcn.datasets import open_dataset
+from fcn.data.datasets import open_dataset
 from fcn.evaluation import evaluate
 from fcn.head import STRIDES
 from fcn.segmenter import Segmenter
-from fcn.trainer import Trainer
+from fcn.training.config import TrainConfig
+from fcn.training.trainer import Trainer
 
 STEPS = 150
 BASE = TrainConfig(

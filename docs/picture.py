@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib
 from playwright.sync_api import expect, sync_playwright
 
-from fcn.page import build_page, launch_options
+from fcn.demo.page import build_page, launch_options
 from fcn.segmenter import Segmenter
 
 PICTURE = Path(__file__).with_name("page.jpg")

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from fcn.data.shapes import draw_scene
 from fcn.head import STRIDES
 from fcn.metrics import ConfusionMatrix
 from fcn.segmenter import Segmenter
-from fcn.shapes import draw_scene
 
 SEED, SIZE = 19, 480
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fcn.answer import LONGEST_SIDE
-from fcn.examples import Example, find_examples
-from fcn.lesson import PARTS, bilinear_kernel, shapes_table
+from fcn.demo.answer import LONGEST_SIDE
+from fcn.demo.examples import Example, find_examples
+from fcn.demo.lesson import PARTS, bilinear_kernel, shapes_table
+from fcn.demo.subject import Part, Subject
 from fcn.photo import open_photo
 from fcn.segmenter import STRIDES, Segmenter
-from fcn.subject import Part, Subject
 
 TEXT = Path(__file__).with_suffix(".md")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .datasets import SegmentationDataset
+from .data.datasets import SegmentationDataset
 from .errors import InputError
 from .metrics import ConfusionMatrix
 from .segmentation import Segmentation

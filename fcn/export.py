@@ -32,14 +32,14 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from . import checkpoint, saving
-from .datasets import SegmentationDataset, spread
-from .engines import CONFIG_KEY, ONNX_NAME, WEIGHTS_KEY, fingerprint
+from .data.datasets import SegmentationDataset, spread
 from .errors import InputError
 from .evaluation import describe, evaluate
-from .fusion import KERNELS, MAPS
+from .inference.engines import CONFIG_KEY, ONNX_NAME, WEIGHTS_KEY, fingerprint
+from .inference.fusion import KERNELS, MAPS
 from .model import FCN
-from .report import write_report
 from .segmenter import Segmenter, network_size
+from .training.report import write_report
 
 IMAGES = 32  # to calibrate on
 

@@ -23,9 +23,9 @@ from huggingface_hub import (
 )
 
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
-from .engines import ONNX_NAME
 from .errors import InputError
 from .hub_call import PATIENCE, Watch, ask, parse_id
+from .inference.engines import ONNX_NAME
 
 FILES = (CONFIG_NAME, WEIGHTS_NAME, ONNX_NAME, "metrics.json", "training.json")
 LARGEST = 1_000_000_000  # bytes that a pull may have

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from .datasets import DATASETS, SegmentationDataset
+from .data.datasets import DATASETS, SegmentationDataset
+from .data.pairs import read_mask
 from .errors import InputError
 from .evaluation import EachPhoto
 from .metrics import ConfusionMatrix
-from .pairs import read_mask
 from .segmentation import Segmentation
 
 NO_CLASS = ""  # what a predicted value that is no class counts as: always wrong

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from . import checkpoint
-from .decision import decide, find_present
-from .engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .errors import InputError
-from .fusion import Upscored
+from .inference.decision import decide, find_present
+from .inference.engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
+from .inference.fusion import Upscored
 from .palette import Color, distinct
 from .segmentation import BACKGROUND, Found, Segmentation
 

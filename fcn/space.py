@@ -17,12 +17,12 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from . import hub
 from .checkpoint import WEIGHTS_NAME
-from .engines import ONNX_NAME
+from .demo.lesson import MODULES
 from .errors import InputError
 from .hub_call import PATIENCE, Watch, ask, parse_id
 from .hub_commit import commit_files
 from .hub_pull import Listing, look, read_listing
-from .lesson import MODULES
+from .inference.engines import ONNX_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 FREE = "cpu-basic"

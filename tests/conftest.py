@@ -10,10 +10,11 @@ import torch
 from accelerate.state import AcceleratorState
 from fakehub import FakeHub
 
-from fcn import checkpoint, fitting, saving
+from fcn import checkpoint, saving
+from fcn.data.shapes import SHAPES
 from fcn.model import FCN
 from fcn.palette import distinct
-from fcn.shapes import SHAPES
+from fcn.training import fitting
 
 if TYPE_CHECKING:  # or every test would wait for Gradio's import
     from playwright.sync_api import Browser

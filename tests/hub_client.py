@@ -208,7 +208,7 @@ def segmenter(source: str) -> dict[str, Any]:
 
 def about(model: str, note: str) -> dict[str, Any]:
     """What the page says in HTML of a network."""
-    from fcn import page
+    from fcn.demo import page
     from fcn.segmenter import Segmenter
 
     return {"about": page.about(Segmenter.load(model), note)}

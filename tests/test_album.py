@@ -7,11 +7,11 @@ import pytest
 from conftest import CLASSES, build_tiny
 from PIL import Image
 
-from fcn.album import Album, Picture, choose_pictures, paint, shrink
-from fcn.datasets import open_dataset
+from fcn.data.datasets import open_dataset
 from fcn.errors import InputError
 from fcn.palette import distinct
 from fcn.segmenter import Segmenter
+from fcn.training.album import Album, Picture, choose_pictures, paint, shrink
 
 PALETTE = distinct(len(CLASSES))
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from fcn import amx
-from fcn.engines import ONNX_NAME, OnnxEngine
 from fcn.export import export_checkpoint
+from fcn.inference import amx
+from fcn.inference.engines import ONNX_NAME, OnnxEngine
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from conftest import CLASSES, build_tiny
 
-from fcn.averaging import AveragedEngine
-from fcn.decision import softmax
-from fcn.engines import TorchEngine
+from fcn.inference.averaging import AveragedEngine
+from fcn.inference.decision import softmax
+from fcn.inference.engines import TorchEngine
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
 

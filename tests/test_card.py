@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from fcn.card import build_card, list_sources
-from fcn.config import TrainConfig
-from fcn.report import describe_origin
+from fcn.training.card import build_card, list_sources
+from fcn.training.config import TrainConfig
+from fcn.training.report import describe_origin
 
 CLASSES = ["background", "cat", "dog"]
 CONFIG = {

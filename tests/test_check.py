@@ -9,8 +9,8 @@ import pytest
 from layouts import LAYOUTS, pair_paths, write_mask, write_pair
 from PIL import ExifTags, Image
 
-from fcn.check import check_dataset
-from fcn.datasets import DATASETS
+from fcn.data.check import check_dataset
+from fcn.data.datasets import DATASETS
 from fcn.errors import InputError
 from fcn.palette import VOC
 
@@ -165,8 +165,8 @@ def test_equal_problems_are_capped(tmp_path):
 
 
 def test_the_quick_check_samples_what_is_large(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcn.check.HEADERS", 7)
-    monkeypatch.setattr("fcn.check.PIXELS", 3)
+    monkeypatch.setattr("fcn.data.check.HEADERS", 7)
+    monkeypatch.setattr("fcn.data.check.PIXELS", 3)
     for number in range(20):
         write_pair("folder", tmp_path, "train", f"{number:02}", [[0, 1, 2, 9]])
     assert len(check_dataset("folder", tmp_path, thorough=False).problems) == 3
@@ -177,7 +177,7 @@ def test_the_quick_check_samples_what_is_large(tmp_path, monkeypatch):
 
 
 def test_the_quick_check_decodes_no_more_than_its_sample(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcn.check.PIXELS", 1)
+    monkeypatch.setattr("fcn.data.check.PIXELS", 1)
     for split in ("train", "val"):
         for stem in "abc":
             write_pair("camvid", tmp_path, split, stem, GOOD)  # PNG keeps its EXIF at the end

@@ -3,7 +3,7 @@
 import pytest
 from visiting import HOSTILE, by_color
 
-from fcn import chooser
+from fcn.demo import chooser
 
 
 def test_a_network_is_described_in_a_few_words():

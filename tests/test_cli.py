@@ -14,7 +14,7 @@ from PIL import Image
 
 from fcn import checkpoint, saving
 from fcn.__main__ import COMMANDS, main
-from fcn.datasets import open_dataset
+from fcn.data.datasets import open_dataset
 from fcn.segmentation import choose_stems
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import train
-from fcn.config import TrainConfig, read_config
 from fcn.errors import InputError
+from fcn.training.config import TrainConfig, read_config
 
 
 def test_every_field_is_a_flag_that_says_its_default(capsys: pytest.CaptureFixture[str]) -> None:

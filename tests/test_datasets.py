@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from layouts import LAYOUTS, write_mask, write_pair
 from PIL import ExifTags, Image
 
-from fcn.datasets import DATASETS, open_dataset
+from fcn.data.datasets import DATASETS, open_dataset
+from fcn.data.shapes import SHAPES, draw_scene
+from fcn.data.source import OTHERS, keep_classes
 from fcn.errors import InputError
 from fcn.palette import CAMVID, VOC
 from fcn.photo import open_photo
-from fcn.shapes import SHAPES, draw_scene
-from fcn.source import OTHERS, keep_classes
 
 # Stored values of the first and the last class, of what is ignored, and of what is no class.
 STORED = {

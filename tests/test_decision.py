@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn import decision
-from fcn.decision import decide, find_present, softmax
-from fcn.fusion import Upscored
+from fcn.inference import decision
+from fcn.inference.decision import decide, find_present, softmax
+from fcn.inference.fusion import Upscored
 
 SIZES = [(64, 48), (131, 97), (640, 480), (20, 300), (300, 20), (33, 7), (7, 5), (1, 1), (9000, 1)]
 

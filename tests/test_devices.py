@@ -13,11 +13,17 @@ import torch
 from accelerate.tracking import GeneralTracker, on_main_process, register_tracker_class
 
 import train
-from fcn import devices, tracking
-from fcn.config import TrainConfig
-from fcn.devices import build_accelerator, find_layout, find_precision, is_lost_peer, start_tracker
 from fcn.errors import InputError
-from fcn.tracking import TRACKERS
+from fcn.training import devices, tracking
+from fcn.training.config import TrainConfig
+from fcn.training.devices import (
+    build_accelerator,
+    find_layout,
+    find_precision,
+    is_lost_peer,
+    start_tracker,
+)
+from fcn.training.tracking import TRACKERS
 
 
 class Recorder(GeneralTracker):
@@ -55,7 +61,7 @@ def test_a_precision_that_is_asked_for_is_taken(wanted: str, name: str) -> None:
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="is about x86")
 def test_a_processor_without_avx512_trains_in_contiguous_memory() -> None:
-    code = "import torch, fcn.devices as d; print(d.find_layout(torch.device('cpu')))"
+    code = "import torch, fcn.training.devices as d; print(d.find_layout(torch.device('cpu')))"
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2"}
     command = [sys.executable, "-c", code]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

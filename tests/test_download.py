@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from layouts import write_pair
 
-from fcn import download
-from fcn.datasets import open_dataset
-from fcn.download import ARCHIVES, Archive, ensure
+from fcn.data import download
+from fcn.data.datasets import open_dataset
+from fcn.data.download import ARCHIVES, Archive, ensure
 from fcn.errors import InputError
 
 FOLDER = "ADEChallengeData2016"
@@ -353,7 +353,7 @@ def test_links_are_refused(offer, tmp_path) -> None:
 KILLED = """
 import sys, os, zipfile
 from pathlib import Path
-from fcn.download import _extract
+from fcn.data.download import _extract
 extract, count = zipfile.ZipFile.extract, 0
 def slow(*args):
     global count

@@ -12,11 +12,19 @@ import onnx
 import pytest
 from PIL import Image
 
-from fcn import amx, checkpoint, engines
-from fcn.engines import CONFIG_KEY, ENGINES, ONNX_NAME, OnnxEngine, TorchEngine, load_engine
+from fcn import checkpoint
 from fcn.errors import InputError
 from fcn.export import export_checkpoint
-from fcn.fusion import KERNELS, MAPS
+from fcn.inference import amx, engines
+from fcn.inference.engines import (
+    CONFIG_KEY,
+    ENGINES,
+    ONNX_NAME,
+    OnnxEngine,
+    TorchEngine,
+    load_engine,
+)
+from fcn.inference.fusion import KERNELS, MAPS
 from fcn.segmenter import STRIDES, Segmenter
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.datasets import SegmentationDataset, open_dataset
+from fcn.data.datasets import SegmentationDataset, open_dataset
 from fcn.errors import InputError
 from fcn.evaluation import (
     PROTOCOL,

@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 from gradio.utils import get_upload_folder, is_in_or_equal
 
-from fcn import examples
+from fcn.demo import examples
 from fcn.photo import open_photo
 
 

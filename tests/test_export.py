@@ -17,10 +17,10 @@ from PIL import Image
 
 from fcn import checkpoint, saving
 from fcn.__main__ import main
-from fcn.datasets import open_dataset
-from fcn.engines import ENGINES, ONNX_NAME, TorchEngine, load_engine
+from fcn.data.datasets import open_dataset
 from fcn.errors import InputError
 from fcn.export import calibration_images, export_checkpoint
+from fcn.inference.engines import ENGINES, ONNX_NAME, TorchEngine, load_engine
 from fcn.photo import open_photo
 from fcn.segmenter import STRIDES, Segmenter, network_size
 

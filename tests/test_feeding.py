@@ -9,10 +9,10 @@ from layouts import pair_paths, write_pair
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from fcn import feeding
-from fcn.config import TrainConfig
 from fcn.errors import InputError
-from fcn.feeding import leave_signals_to_main, open_splits
+from fcn.training import feeding
+from fcn.training.config import TrainConfig
+from fcn.training.feeding import leave_signals_to_main, open_splits
 
 SPLITS = ("training", "validation")
 

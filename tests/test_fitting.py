@@ -14,14 +14,14 @@ from PIL import Image
 
 from fcn import checkpoint, saving
 from fcn.__main__ import main
-from fcn.config import TrainConfig
-from fcn.datasets import SegmentationDataset, open_dataset
-from fcn.decision import softmax
-from fcn.engines import load_engine
+from fcn.data.datasets import SegmentationDataset, open_dataset
 from fcn.errors import InputError
-from fcn.fitting import calibration_error, choose_absence, find_doubt, fit, fit_temperature
+from fcn.inference.decision import softmax
+from fcn.inference.engines import load_engine
 from fcn.segmenter import Segmenter
-from fcn.trainer import Trainer
+from fcn.training.config import TrainConfig
+from fcn.training.fitting import calibration_error, choose_absence, find_doubt, fit, fit_temperature
+from fcn.training.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(size=(20_000, 5)).astype(np.float32) * 2
@@ -71,7 +71,7 @@ def test_what_is_fitted_is_set_and_reported() -> None:
 def test_a_processor_fits_in_the_precision_that_it_is_fast_in_and_then_serves_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fcn.fitting.find_precision", lambda wanted: "bf16")
+    monkeypatch.setattr("fcn.training.fitting.find_precision", lambda wanted: "bf16")
     model, dtypes = build_tiny(CLASSES), set()
     model.backbone.classifier.register_forward_hook(lambda *told: dtypes.add(told[2].dtype))
     segmenter = Segmenter.of(model, "tiny")

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from visiting import SIZES, ByColor, Visitor, blend, file, page_colors, painted, png, scene
 
-from fcn import gallery, rle
+from fcn.demo import gallery, rle
 from fcn.segmenter import Segmenter
 
 NAMES = ["one.png", "two <b>x</b>.png", "broken.jpg", "three.png", "one.png"]

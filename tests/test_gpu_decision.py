@@ -8,13 +8,13 @@ import torch
 from conftest import CLASSES, build_tiny
 from test_decision import coarse
 
-from fcn import decision, gpu_decision
-from fcn.engines import TorchEngine
+from fcn.data.shapes import draw_scene
 from fcn.errors import InputError
-from fcn.fusion import Upscored
 from fcn.head import bilinear_kernel
+from fcn.inference import decision, gpu_decision
+from fcn.inference.engines import TorchEngine
+from fcn.inference.fusion import Upscored
 from fcn.segmenter import Segmenter
-from fcn.shapes import draw_scene
 
 
 def upscored(count: int, gpu: str | None = None) -> Upscored:

@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 from test_look import serious
 from visiting import HOSTILE, SIZES, ByColor, Visitor, file, png, scene
 
-from fcn import learn, lesson
-from fcn.photo_input import offer
+from fcn.demo import learn, lesson
+from fcn.demo.photo_input import offer
 from fcn.segmenter import Segmenter
 
 

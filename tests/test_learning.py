@@ -6,10 +6,10 @@ import torch
 from conftest import build_tiny
 from PIL import Image
 
-from fcn.config import TrainConfig
-from fcn.datasets import SegmentationDataset, open_dataset
-from fcn.learning import Objective, build_optimizer, weigh_classes
+from fcn.data.datasets import SegmentationDataset, open_dataset
 from fcn.metrics import IGNORE_INDEX
+from fcn.training.config import TrainConfig
+from fcn.training.learning import Objective, build_optimizer, weigh_classes
 
 
 class Masks(SegmentationDataset):

@@ -1,5 +1,6 @@
 """The lesson: its pictures are those of the network, its source is that of the files."""
 
+import importlib
 import inspect
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from conftest import CLASSES, build_tiny
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from fcn import checkpoint, excerpt, fusion, head, lesson, saving, sketches, transforms, vgg
+from fcn import checkpoint, head, saving
+from fcn.data.shapes import draw_scene
+from fcn.data.transforms import Recipe
+from fcn.demo import excerpt, lesson, sketches
+from fcn.demo.subject import Part, Subject
+from fcn.inference import fusion
 from fcn.palette import safe_colors
 from fcn.segmenter import Segmenter
-from fcn.shapes import draw_scene
-from fcn.subject import Part, Subject
-from fcn.transforms import Recipe
 
 SIZE = (131, 90)  # no multiple of any stride
 
@@ -56,7 +59,7 @@ def test_six_parts_have_words_and_pictures(parts):
     ("module", "name"), sorted({one for _, functions in lesson.PARTS.values() for one in functions})
 )
 def test_source_is_that_of_the_function(module: str, name: str):
-    found = {"transforms": transforms, "vgg": vgg, "head": head, "fusion": fusion}[module]
+    found = importlib.import_module("fcn." + module.replace("/", "."))
     for part in name.split("."):
         found = getattr(found, part)
     shown = excerpt.excerpt(module, name)

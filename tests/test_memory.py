@@ -8,12 +8,12 @@ import torch
 from accelerate import Accelerator
 from conftest import build_tiny
 
-from fcn import memory
-from fcn.config import TrainConfig
 from fcn.errors import InputError
-from fcn.learning import Objective
-from fcn.memory import Split, choose_split, is_out_of_memory, list_splits
-from fcn.trainer import Trainer
+from fcn.training import memory
+from fcn.training.config import TrainConfig
+from fcn.training.learning import Objective
+from fcn.training.memory import Split, choose_split, is_out_of_memory, list_splits
+from fcn.training.trainer import Trainer
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, room: int) -> Split:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from visiting import HOSTILE, by_color
 
-from fcn import checkpoint, model_tab
+from fcn import checkpoint
+from fcn.demo import model_tab
 from fcn.segmenter import Segmenter
 
 STREET = Path(__file__).parent.parent / "checkpoints" / "street"

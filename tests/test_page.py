@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from visiting import by_color
 
-from fcn import answer, endpoint, page
+from fcn.demo import answer, endpoint, page
+from fcn.demo.photo_input import Given
 from fcn.palette import BACKGROUND
-from fcn.photo_input import Given
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 

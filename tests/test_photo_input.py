@@ -7,8 +7,8 @@ from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
+from fcn.demo.photo_input import PhotoInput, offer, sent
 from fcn.photo import PhotoError
-from fcn.photo_input import PhotoInput, offer, sent
 
 
 @pytest.fixture

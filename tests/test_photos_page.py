@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from visiting import Visitor, blend, painted, png, scene
 
-from fcn.photo_input import Given
+from fcn.demo.photo_input import Given
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 

@@ -10,10 +10,10 @@ from conftest import CLASSES, build_tiny
 
 from fcn import saving
 from fcn.checkpoint import CONFIG_NAME
-from fcn.engines import ENGINES, load_engine
 from fcn.errors import InputError
 from fcn.export import export_checkpoint
-from fcn.fusion import MAPS
+from fcn.inference.engines import ENGINES, load_engine
+from fcn.inference.fusion import MAPS
 from fcn.presence import Presence, pool
 from fcn.vgg import Features
 

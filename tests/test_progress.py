@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from fcn.config import TrainConfig
-from fcn.progress import Progress, foresee
+from fcn.training.config import TrainConfig
+from fcn.training.progress import Progress, foresee
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from hub_client import ROOT, HubClient, environment, serve_app
 from PIL import Image
 
 from fcn import checkpoint
-from fcn.datasets import open_dataset
+from fcn.data.datasets import open_dataset
+from fcn.data.shapes import SHAPES
 from fcn.segmenter import Segmenter
-from fcn.shapes import SHAPES
 
 TINY = (
     "--backbone-weights none --width 8 --size 32 --crop 32 32 --batch-size 2 --workers 0 --steps 10"

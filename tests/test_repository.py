@@ -1,5 +1,6 @@
 """What the repository promises: its README, its map of the code, its bundled weights."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from huggingface_hub import ModelCard, RepoCard
 
 import train
 from fcn import checkpoint, saving
-from fcn.config import TrainConfig
+from fcn.training.config import TrainConfig
 
 BUNDLED = sorted((Path(__file__).parent.parent / "checkpoints").glob("*/"))
 
@@ -30,6 +31,13 @@ def test_the_map_of_the_code_is_complete(root: Path) -> None:
     small = {"__init__.py", "__main__.py", "errors.py"}
     for file in (root / "fcn").glob("*.py"):
         assert file.name in small or f"(fcn/{file.name})" in text, file.name
+    for package in (root / "fcn").glob("*/__init__.py"):
+        folder = package.parent
+        assert f"(fcn/{folder.name})" in text, folder.name
+        told = importlib.import_module(f"fcn.{folder.name}").__doc__ or ""
+        names = {file.stem for file in folder.glob("*.py")} - {"__init__"}
+        if folder.name != "commands":  # which `python -m fcn --help` lists
+            assert {name for name in names if f"``{name}``" not in told} == set()
 
 
 def test_the_pictures_of_the_readme_are_there(root: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fcn import rle
+from fcn.demo import rle
 
 
 def decode(mask: dict) -> np.ndarray:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from fcn.datasets import open_dataset
-from fcn.samples import Augmented, EpochSampler, derived_seed
-from fcn.transforms import Recipe
+from fcn.data.datasets import open_dataset
+from fcn.data.samples import Augmented, EpochSampler, derived_seed
+from fcn.data.transforms import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import build_tiny
 
-from fcn.config import TrainConfig
+from fcn.training.config import TrainConfig
 
 GIVEN = ("--step-seconds", "0.5")
 Rows = Callable[..., list[dict[str, Any]]]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fcn import saving
 from fcn.__main__ import main
-from fcn.datasets import DATASETS, open_dataset
+from fcn.data.datasets import DATASETS, open_dataset
 from fcn.errors import InputError
 from fcn.palette import CAMVID, SCENE_PARSING, VOC
 from fcn.photo import open_photo

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fcn import saving
-from fcn.decision import softmax
 from fcn.errors import InputError
+from fcn.inference.decision import softmax
 from fcn.palette import distinct
 from fcn.segmenter import STRIDES, Segmenter
 

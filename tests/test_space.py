@@ -15,9 +15,9 @@ from hub_client import HubClient, environment, serve_app
 from huggingface_hub import RepoCard
 from PIL import Image
 
-from fcn.engines import ONNX_NAME
+from fcn.demo.lesson import MODULES
 from fcn.export import export_checkpoint
-from fcn.lesson import MODULES
+from fcn.inference.engines import ONNX_NAME
 from fcn.segmenter import Segmenter
 
 
@@ -62,10 +62,11 @@ def test_a_dry_run_asks_nothing_of_the_hub_and_writes_what_the_page_needs(
     assert front["sdk_version"] == version("gradio")
     assert front["python_version"] == "3.11"
     written = {one.relative_to(tmp_path / "dry").as_posix() for one in tmp_path.rglob("*")}
-    assert {"app.py", "LICENSE", "fcn/page.py", "fcn/hub.py", "fcn/web/viewer.js"} <= written
+    assert {"app.py", "LICENSE", "fcn/hub.py"} <= written
+    assert {"fcn/demo/page.py", "fcn/demo/web/viewer.js"} <= written
     assert {f"fcn/{module}.py" for module in MODULES} <= written
     assert "checkpoints/street/config.json" in written
-    assert not {"train.py", "fcn/trainer.py", "fcn/space.py", "tests", "docs"} & written
+    assert not {"train.py", "fcn/training/trainer.py", "fcn/space.py", "tests", "docs"} & written
     assert not any("__pycache__" in one for one in written)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from fcn import sweep
-from fcn.photo_input import offer
+from fcn.demo import sweep
+from fcn.demo.photo_input import offer
 
 
 def test_old_files_go_and_with_the_next_sweep_their_folders(tmp_path: Path) -> None:

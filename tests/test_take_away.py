@@ -10,7 +10,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from visiting import ByColor, blend, page_colors, painted, png, scene
 
-from fcn import rle
+from fcn.demo import rle
 
 
 @pytest.fixture(scope="module")

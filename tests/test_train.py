@@ -20,15 +20,15 @@ from PIL import Image
 
 import train
 from fcn import checkpoint, saving
-from fcn.config import TrainConfig
-from fcn.datasets import open_dataset
-from fcn.engines import ONNX_NAME
+from fcn.data.datasets import open_dataset
+from fcn.data.shapes import SHAPES
 from fcn.errors import InputError
 from fcn.evaluation import evaluate
-from fcn.progress import Progress
+from fcn.inference.engines import ONNX_NAME
 from fcn.segmenter import Segmenter
-from fcn.shapes import SHAPES
-from fcn.trainer import Trainer
+from fcn.training.config import TrainConfig
+from fcn.training.progress import Progress
+from fcn.training.trainer import Trainer
 
 TINY = (
     "--dataset shapes --backbone-weights none --width 8 --size 32 --crop 32 32 --batch-size 2"

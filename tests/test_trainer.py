@@ -12,14 +12,15 @@ import torch.nn.functional as F
 from conftest import CLASSES, build_tiny
 from layouts import write_pair
 
-from fcn import checkpoint, report, saving, trainer
-from fcn.config import TrainConfig
+from fcn import checkpoint, saving
+from fcn.demo.examples import find_examples
 from fcn.errors import InputError
-from fcn.examples import find_examples
 from fcn.head import NEEDED_AT, STRIDES
-from fcn.learning import Objective, build_optimizer
 from fcn.metrics import IGNORE_INDEX
-from fcn.trainer import Trainer
+from fcn.training import report, trainer
+from fcn.training.config import TrainConfig
+from fcn.training.learning import Objective, build_optimizer
+from fcn.training.trainer import Trainer
 
 
 def config_in(folder: Path, **changes: Any) -> TrainConfig:
@@ -332,7 +333,7 @@ def test_weights_are_sent_to_other_processes_as_they_are_loaded(
     """What is sent is memory, and of channels last it would be other numbers."""
     one, sent = Trainer(config_in(tmp_path)), []
     one.validate()
-    monkeypatch.setattr("fcn.trainer.broadcast", lambda value: sent.append(value) or value)
+    monkeypatch.setattr("fcn.training.trainer.broadcast", lambda value: sent.append(value) or value)
     monkeypatch.setattr(type(one.accelerator), "is_main_process", False)
     one.best_weights()
     assert sent and all(value.is_contiguous() for value in sent)

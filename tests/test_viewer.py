@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn import viewer
-from fcn.gallery import build_gallery
+from fcn.demo import viewer
+from fcn.demo.gallery import build_gallery
 from fcn.palette import BACKGROUND, hex_code, safe_colors
 from fcn.segmentation import Segmentation
 

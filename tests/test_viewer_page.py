@@ -17,7 +17,7 @@ from visiting import (
     sure,
 )
 
-from fcn.answer import DOUBT
+from fcn.demo.answer import DOUBT
 from fcn.palette import BACKGROUND
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from fcn.lesson import MAP_STRIDES, bilinear_kernel
-from fcn.page import build_page, launch_options
+from fcn.demo.lesson import MAP_STRIDES, bilinear_kernel
+from fcn.demo.page import build_page, launch_options
 from fcn.palette import BACKGROUND, Color, safe_colors
 from fcn.segmentation import Segmentation
 from fcn.segmenter import STRIDES, Segmenter

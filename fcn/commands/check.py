@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..check import check_dataset
+from ..data.check import check_dataset
 from .flags import add_data_flags
 
 HELP = "look for mistakes in a data set"

@@ -6,10 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from ..averaging import average
 from ..checkpoint import read_recipe
-from ..datasets import DATASETS, SegmentationDataset, open_dataset
+from ..data.datasets import DATASETS, SegmentationDataset, open_dataset
 from ..evaluation import describe, evaluate
+from ..inference.averaging import average
 from ..palette import BACKGROUND
 from ..protocols import saver
 from ..segmenter import Segmenter

@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from ..checkpoint import WEIGHTS_NAME, read_recipe, resolve
-from ..datasets import DATASETS, open_dataset
-from ..source import OTHERS
+from ..data.datasets import DATASETS, open_dataset
+from ..data.source import OTHERS
 from .flags import add_folder_flag, choose_dataset, count
 
 HELP = "quantise a checkpoint for fast answers on a CPU"
@@ -36,9 +36,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, score and print both engines' scores and the sizes."""
-    from ..engines import ONNX_NAME
     from ..evaluation import check_classes
     from ..export import add_int8
+    from ..inference.engines import ONNX_NAME
     from ..segmenter import Segmenter
 
     folder = resolve(args.checkpoint)

@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 
 from .. import saving
 from ..checkpoint import read_json, read_recipe, resolve, synchronise, write_json
-from ..datasets import DATASETS, open_dataset
-from ..engines import ONNX_NAME, TorchEngine
+from ..data.datasets import DATASETS, open_dataset
 from ..errors import InputError
 from ..evaluation import evaluate_strides
 from ..export import add_int8
-from ..fitting import describe_fitted, fit, supervised_strides
-from ..report import write_report
+from ..inference.engines import ONNX_NAME, TorchEngine
 from ..segmenter import Segmenter
+from ..training.fitting import describe_fitted, fit, supervised_strides
+from ..training.report import write_report
 from .flags import add_folder_flag
 
 HELP = "choose size, temperature and when a class is absent"

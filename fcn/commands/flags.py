@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..datasets import DATASETS
+from ..data.datasets import DATASETS
+from ..data.source import OTHERS
 from ..errors import InputError
 from ..segmenter import ENGINES, STRIDES
-from ..source import OTHERS
 
 
 def fraction(text: str) -> float:

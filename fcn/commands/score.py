@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..datasets import DATASETS, open_dataset
+from ..data.datasets import DATASETS, open_dataset
 from ..protocols import score
 from .flags import add_data_flags
 

@@ -1,0 +1,121 @@
+"""Pairs of a photo and its mask on disk: how they are found and how they are read.
+
+One convention: a mask holds class numbers in one channel. A palette PNG is read by its numbers,
+never by its colours; anything else that has colours is refused.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from ..photo import flatten
+
+ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+BROKEN = (  # what Pillow raises for a damaged file, beside its own OSErrors
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+Files = tuple[dict[str, Path], dict[str, Path]]
+"""Photos by stem, and masks by stem."""
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix.lower() in ENDINGS and not path.name.startswith("."):
+            if path.stem in found:
+                raise InputError(
+                    f"{found[path.stem]} and {path.name} differ only in their endings, so that "
+                    "pairs cannot be told; remove one of them"
+                )
+            found[path.stem] = path
+    return found
+
+
+def two_folders(photos: str, masks: str) -> Callable[[Path, str], Files]:
+    """List the files of a split that is two folders, such as ``{}/images`` and ``{}/masks``."""
+
+    def files(root: Path, split: str) -> Files:
+        return _by_stem(root / photos.format(split)), _by_stem(root / masks.format(split))
+
+    return files
+
+
+def folders_with(pattern: str, partner: str) -> Callable[[Path], list[str]]:
+    """List the splits that are folders matching a pattern and have a partner folder."""
+
+    def splits(root: Path) -> list[str]:
+        names = sorted(path.name for path in root.glob(pattern) if path.is_dir())
+        return [name for name in names if (root / partner.format(name)).is_dir()]
+
+    return splits
+
+
+def voc_files(root: Path, split: str) -> Files:
+    """List the files that a split's text file names, one stem a line; masks only if they exist."""
+    listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
+    stems = [line.split()[0] for line in listing.read_text("utf-8").splitlines() if line.strip()]
+    masks = {stem: root / "SegmentationClass" / f"{stem}.png" for stem in stems}
+    return (
+        {stem: root / "JPEGImages" / f"{stem}.jpg" for stem in stems},
+        {stem: path for stem, path in masks.items() if path.is_file()},
+    )
+
+
+def voc_splits(root: Path) -> list[str]:
+    """List the splits that a VOC folder has text files for."""
+    return sorted(path.stem for path in root.glob("ImageSets/Segmentation/*.txt"))
+
+
+def read_photo(path: Path) -> Image.Image:
+    """Read a photo as RGB, as it is stored: masks know nothing of EXIF rotation.
+
+    All else is as for a photo that is served.
+    """
+    try:
+        with Image.open(path) as photo:
+            photo.load()
+            return flatten(photo)
+    except BROKEN as error:
+        raise InputError(f"{path} cannot be read ({error}); replace the file") from error
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask's stored values, (H, W) uint8.
+
+    Raises:
+        InputError: for a file that is damaged or holds colours instead of class numbers.
+    """
+    try:
+        with Image.open(path) as mask:
+            mode, values = mask.mode, np.array(mask)
+    except BROKEN as error:
+        raise InputError(f"{path} cannot be read ({error}); replace the file") from error
+    if values.ndim != 2 or values.min() < 0 or values.max() > 255:
+        raise InputError(
+            f"{path} has mode {mode}, but a mask has one channel with class numbers up to 255: save"
+            " the numbers, not their colours, as a grey or palette PNG"
+        )
+    return values.astype(np.uint8)
+
+
+def read_pair(photo: Path, mask: Path) -> tuple[Image.Image, np.ndarray]:
+    """Read a photo and the stored values of its mask, and insist on equal sizes."""
+    image, values = read_photo(photo), read_mask(mask)
+    if image.size != values.shape[::-1]:
+        raise InputError(
+            f"{mask} is {values.shape[1]}x{values.shape[0]} but its photo is "
+            f"{image.width}x{image.height}; both must have the same size"
+        )
+    return image, values

@@ -1,0 +1,127 @@
+"""The tab "How it works": six parts, with pictures that the network makes of the visitor's photo.
+
+The convention: nothing is computed before the tab is opened, and then once a photo. The template is
+constant and ``web/learn.js`` writes every name as text: class names come with the weights.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from ..data.shapes import draw_scene
+from ..errors import InputError
+from ..photo import open_photo
+from ..segmenter import Segmenter
+from .answer import LONGEST_SIDE
+from .examples import find_examples
+from .excerpt import Excerpt
+from .lesson import SCENE, tell
+from .photo_input import Given, offer, shown_photo
+from .subject import Part, Picture
+from .viewer import WEB
+
+TEMPLATE = """
+<div class="lesson">
+  <p class="lesson-status" role="status">One moment, please.</p>
+  <div></div>
+</div>
+"""
+
+BUSY: dict[str, Any] = {"line": "One moment: the network looks at the photo.", "parts": []}
+FAILED: dict[str, Any] = {"line": "That did not work. Please open the tab again.", "parts": []}
+
+
+def build_learn_tab(
+    pick: Callable[..., Segmenter],
+    viewer: gr.HTML,
+    choice: Sequence[gr.HTML] = (),
+    **queue: Any,
+) -> gr.Tab:
+    """Place the tab; to be called within ``gr.Tabs``.
+
+    Args:
+        pick: Gives the network, from the values of ``choice``.
+        viewer: What shows the photo that is told of; an example stands in for none.
+        choice: Components that say which network.
+        queue: How the network is shared, as Gradio's events take it.
+    """
+    with gr.Tab("How it works", elem_id="learn") as tab:
+        lesson = gr.HTML(
+            None,
+            html_template=TEMPLATE,
+            css_template=(WEB / "learn.css").read_text(encoding="utf-8"),
+            js_on_load=(WEB / "learn.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+            elem_id="lesson",
+        )
+        last = gr.State()  # the photo and the network that are told of
+
+    def open_tab(value: Any, last: Any, *chosen: Any) -> Iterator[tuple[Any, Any]]:
+        segmenter, photo = pick(*chosen), (value or {}).get("photo")
+        wanted = photo, segmenter.source
+        if wanted == last:
+            yield gr.skip(), gr.skip()
+            return
+        yield BUSY, None
+        yield answer(segmenter, value if photo else None), wanted
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    run = tab.select(
+        open_tab,
+        [viewer, last, *choice],
+        [lesson, last],
+        trigger_mode="always_last",
+        **quiet,
+        **queue,
+    )
+    run.failure(lambda: FAILED, None, lesson, queue=False, **quiet)
+    return tab
+
+
+def answer(segmenter: Segmenter, value: Any = None) -> dict[str, Any]:
+    """Tell the lesson in JSON types, its pictures as files in Gradio's cache.
+
+    Args:
+        segmenter: The network.
+        value: Of a viewer that shows a photo, or None.
+    """
+    try:
+        photo, of = choose_photo(segmenter, shown_photo(value) if value else None)
+        parts = [_describe(*told) for told in tell(segmenter, photo)]
+    except InputError as error:
+        return {"line": str(error), "parts": []}
+    return {"line": f"The pictures are of {of}.", "parts": parts}
+
+
+def choose_photo(segmenter: Segmenter, given: Given | None) -> tuple[Image.Image, str]:
+    """The photo given, else the example that shows most of the classes, else a drawn scene."""
+    if given:
+        return given.open(LONGEST_SIDE), given.stem
+    for example in find_examples(segmenter.classes):
+        if example.file:
+            return open_photo(example.file, longest=LONGEST_SIDE), "an example"
+    return draw_scene(SCENE, 480)[0], "a drawn scene"
+
+
+def _describe(title: str, part: Part, excerpts: list[Excerpt]) -> dict[str, Any]:
+    return {
+        "title": title,
+        "words": part.words,
+        "pictures": [_show(one) for one in part.pictures],
+        "table": part.table,
+        "excerpts": [one._asdict() for one in excerpts],
+    }
+
+
+def _show(picture: Picture) -> dict[str, Any]:
+    file = BytesIO()
+    kind, options = ("png", {}) if picture.is_cells else ("jpeg", {"quality": 88})
+    picture.image.save(file, kind, **options)
+    return {
+        "caption": picture.caption,
+        "cells": picture.is_cells,
+        "file": offer(file.getvalue(), f"lesson.{kind}"),
+    }

@@ -1,0 +1,261 @@
+"""The page: a photo goes in at the left, the live overlay shows it in segments at the right.
+
+The convention: one run per photo and network. Whatever way a photo came (file, drag, clipboard,
+webcam, example), the input fires ``change``, at times twice; the viewer is told, and asks for one
+run. It is told of another network too, and asks again for the photo that it shows. Programs use
+``/segment`` instead, which gives files at the photo's own size.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
+
+from ..errors import InputError
+from ..palette import BACKGROUND
+from ..photo import MAX_MEGABYTES, is_shown_alike, open_photo
+from ..scores import score_line
+from ..segmenter import STRIDES, Segmenter
+from . import viewer
+from .answer import LONGEST_SIDE, listed, segment_for_page
+from .chooser import Networks, build_chooser, pick
+from .endpoint import add_endpoint
+from .examples import build_examples, find_examples
+from .gallery import build_gallery, segment_all
+from .learn import build_learn_tab
+from .model_tab import build_model_tab
+from .photo_input import Given, PhotoInput, offer, sent, shown_photo
+
+TITLE = "Segment a photo"
+HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div>'
+# One photo is asked about at a time, from the page or from a program, and one list of several
+# beside it: the network itself takes turns between them.
+NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
+SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
+LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
+UNKNOWN = "The photo is not known any more: choose it again."
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+# What only the page knows is told to what shows it, whose own script then asks and shows.
+TELL = """(detail) => document.querySelector('{target}')
+  .dispatchEvent(new CustomEvent('{event}', {{ detail }}))"""
+# Gradio pastes at the click of a button, which then is all that it takes until another source is
+# chosen, and works over HTTPS alone; this does at Ctrl+V. And where a photo is already, Gradio
+# loses the one that is dropped on it; beside it, the browser would open it in place of the page.
+# Gradio's icon to upload takes the photo away that is there, and asks for none.
+TAKE = """() => {
+  const give = (files) => {
+    const input = document.querySelector('#photo input[type=file]');
+    if (!input || files.length !== 1) return false; // gallery.js takes several
+    input.files = files;
+    return input.dispatchEvent(new Event('change', { bubbles: true }));
+  };
+  const isHere = ({ target, dataTransfer }) => dataTransfer?.types.includes('Files')
+    && target.closest?.('#page');
+  document.addEventListener('click', (event) => {
+    const input = document.querySelector('#photo:has(img) input[type=file]');
+    if (!input || !event.target.closest?.('#photo [aria-label="Upload file"]')) return;
+    event.stopPropagation();
+    input.click();
+  }, { capture: true });
+  document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
+  document.addEventListener('dragover', (event) => {
+    if (!isHere(event)) return;
+    event.preventDefault();
+    event.stopPropagation(); // or Gradio's frame would look as if something were still held over it
+  }, { capture: true });
+  document.addEventListener('drop', (event) => {
+    if (!isHere(event)) return;
+    event.preventDefault();
+    if (!give(event.dataTransfer.files)) return;
+    event.stopPropagation();
+    event.target.dispatchEvent(new DragEvent('dragleave', { bubbles: true })); // for its looks
+  }, { capture: true });
+}"""
+
+
+def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
+    """Build the page and its API around some networks.
+
+    The first photo is segmented here: it warms the first network up, and the page opens with it.
+
+    Args:
+        segmenters: The networks to choose from, the one to begin with first.
+        note: What is to be said about their weights, besides their names.
+
+    Raises:
+        InputError: If the first cannot segment anything, as its weights are damaged.
+    """
+    networks = {one.source: one for one in segmenters}
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(HEAD, elem_id="head", apply_default_css=False)
+        with gr.Tabs():
+            with gr.Tab("Segment", elem_id="segment"):
+                chooser, shown = _add_segmenting(networks, note)
+            with gr.Tab("Model"):
+                build_model_tab(networks, chooser)
+            build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
+        add_endpoint(networks, **NETWORK)
+        page.load(None, js=TAKE)
+    page.queue(max_size=32)
+    return page
+
+
+def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
+    """Add what a photo goes into, the viewer, and their events; give the chooser and the viewer."""
+    first = next(iter(networks.values()))
+    examples = find_examples(first.classes)
+    opening = None
+    if examples and (file := examples[0].file):
+        is_alike = is_shown_alike(file, LONGEST_SIDE)
+        copy = offer(file.read_bytes(), file.name)["path"] if is_alike else ""
+        opening = segment_for_page(first, open_photo(file, longest=LONGEST_SIDE), file.stem, copy)
+    with gr.Row(elem_id="page"):
+        with gr.Column(scale=1, min_width=240, elem_id="intake"):
+            if words := about(first if len(networks) == 1 else None, note):
+                gr.HTML(words, elem_id="about", apply_default_css=False)
+            chooser = build_chooser(networks)
+            photo = PhotoInput(
+                sources=["upload", "webcam"],
+                label="Photo",
+                show_label=False,
+                height=200,
+                buttons=[],
+                elem_id="photo",
+            )
+            gr.HTML(LIMITS, elem_id="limits", apply_default_css=False)
+            if examples:
+                build_examples(examples, photo)
+            several = build_gallery()
+        with gr.Column(scale=4, min_width=320, elem_id="result"):
+            shown = viewer.build_viewer(opening)
+    photo.change(None, photo, None, js=TELL.format(target="#viewer figure", event="fcn-photo"))
+    _add_runs(networks, chooser, photo, shown)
+    _add_gallery(networks, chooser, several)
+    return chooser, shown
+
+
+def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.HTML) -> None:
+    """Add what the viewer asks for: a new photo, the same again by another network, strides."""
+    latest: dict[str, Any] = {"trigger_mode": "always_last", **QUIET, **NETWORK}
+    # What these ask about is in the viewer's value, which only the moment of asking has.
+    each: dict[str, Any] = {"trigger_mode": "multiple", **QUIET, **NETWORK}
+    run = shown.segment(
+        lambda given, source: _answer(networks, source, given), [photo, chooser], shown, **latest
+    )
+    again = shown.again(
+        lambda value, source: _answer_again(networks, source, value),
+        [shown, chooser],
+        shown,
+        **each,
+    )
+    strides = shown.strides(lambda value: _answer_strides(networks, value), shown, shown, **each)
+    for event in (run, again):
+        event.failure(None, js=TELL.format(target="#viewer figure", event="fcn-failed"))
+    strides.failure(None, js=TELL.format(target="#viewer figure", event="fcn-strides-failed"))
+    shown.cancel(None, cancels=[run, again])
+    shown.forget(None, None, photo, js="() => null")
+
+
+def _add_gallery(networks: Networks, chooser: gr.HTML, several: gr.HTML) -> None:
+    def segment_several(given: Any, source: Any) -> Iterator[dict[str, Any]]:
+        yield from segment_all(pick(networks, source), given)  # Gradio sees the generator
+
+    run = several.segment(segment_several, [several, chooser], several, **QUIET, **SEVERAL)
+    run.failure(None, js=TELL.format(target="#several section", event="several-failed"))
+    several.cancel(None, cancels=[run])
+
+
+class CompressedPage(GZipMiddleware):
+    """Compresses the page itself, which Gradio does for files of some endings only."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        is_page = scope["type"] == "http" and scope["path"] in ("", "/")
+        await (super().__call__ if is_page else self.app)(scope, receive, send)
+
+
+def launch_options() -> dict[str, Any]:
+    """What the page needs from ``launch``; all else is left to Gradio's environment variables."""
+    theme = gr.themes.Default(
+        primary_hue="teal",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300")
+    return {
+        "theme": theme,
+        "app_kwargs": {"middleware": [Middleware(CompressedPage)]},
+        "css_paths": viewer.WEB / "page.css",
+        "footer_links": ["api", "settings"],
+        "max_file_size": f"{MAX_MEGABYTES}mb",
+        "run_history": False,
+        "ssr_mode": False,
+    }
+
+
+def about(segmenter: Segmenter | None, note: str = "") -> str:
+    """Say in HTML what a network finds, and which weights it has; all text is escaped.
+
+    Args:
+        segmenter: The network; None if a chooser says it of several.
+        note: What else is to be said.
+    """
+    lines = []
+    if segmenter:
+        names = [name for name in segmenter.classes if name != BACKGROUND]
+        lines.append(f"<p>Finds {escape(listed(names, 12))}.</p>")
+        lines.append(f'<p class="quiet">{escape(weights_line(segmenter))}</p>')
+    if note:
+        lines.append(f'<p class="quiet">{escape(note)}</p>')
+    return "".join(lines)
+
+
+def weights_line(segmenter: Segmenter) -> str:
+    """Say which weights are in use and how good they are."""
+    known = (f"Weights: {segmenter.name}", score_line(segmenter.metrics))
+    return ", ".join(filter(None, known))
+
+
+def _answer(networks: Networks, source: Any, given: Given) -> dict[str, Any]:
+    """What the viewer is to show of a photo."""
+    segmenter = pick(networks, source)
+    try:
+        image = given.open(LONGEST_SIDE)
+        file = given.path if is_shown_alike(given.path, LONGEST_SIDE) else ""
+        payload = segment_for_page(segmenter, image, given.stem, file)
+    except InputError as error:
+        payload = viewer.failure(str(error))
+    return {**payload, "name": given.stem, "of": given.path, "weights": source}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a browser of a mistake in what it sent, in one sentence."""
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise gr.Error(UNKNOWN, print_exception=False) from error
+
+
+def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
+    """What another network finds in the photo that a browser says it shows."""
+    with _told():
+        given = shown_photo(value)
+    return _answer(networks, source, given)
+
+
+def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:
+    """What the viewer does not show yet of the photo that a browser says it shows."""
+    with _told():
+        photo = sent("The photo", value["photo"]["path"]).open(LONGEST_SIDE)
+        segmenter = pick(networks, value["weights"])
+        others = [stride for stride in STRIDES if stride != segmenter.stride]
+        return viewer.strides(value["run"], segmenter.at_strides(photo, others))

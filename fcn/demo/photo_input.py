@@ -1,0 +1,93 @@
+"""The photo input of the page and the API, and the rules for files that go to and fro.
+
+The convention: an upload travels as a name and a path, and the handler of an event opens it, at
+the size that it needs, and says in the page's own way and not Gradio's what is wrong with it.
+"""
+
+import secrets
+from abc import ABCMeta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+from gradio.data_classes import FileData, ImageData
+from gradio.utils import get_upload_folder, is_in_or_equal
+from PIL import Image
+
+from ..photo import PhotoError, open_photo
+
+
+class Given(NamedTuple):
+    """An upload, not opened yet.
+
+    Attributes:
+        name: What it is called, with its ending.
+        path: Where it is; empty if there is none. A browser knows by it which of its uploads an
+            answer is about.
+    """
+
+    name: str
+    path: str
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return Path(self.name).stem
+
+    def open(self, longest: int = 0) -> Image.Image:
+        """Open it as RGB, scaled down to a longer side of so many pixels unless that is 0.
+
+        Raises:
+            PhotoError: If it is not there, or is no photo.
+        """
+        if not self.path:
+            raise PhotoError("There is no photo: upload one.")
+        return open_photo(self.path, self.name, longest)
+
+
+def _name_upload(self: gr.Image, payload: ImageData | None) -> Given:
+    path = (payload and payload.path) or ""
+    return Given((payload and payload.orig_name) or Path(path).name, path)
+
+
+# An image input whose values are ``Given``. It is no ``class`` statement, because Gradio writes a
+# stub file beside the module of each one.
+PhotoInput: Any = ABCMeta.__new__(
+    type(gr.Image),
+    "PhotoInput",
+    (gr.Image,),
+    {"__module__": __name__, "is_template": True, "preprocess": _name_upload},
+)
+
+
+def sent(name: str, path: object) -> Given:
+    """Take a file that a browser names, if it came through this server and was not swept since.
+
+    Raises:
+        PhotoError: If it did not, or was.
+    """
+    if not (
+        isinstance(path, str) and is_in_or_equal(path, get_upload_folder()) and Path(path).is_file()
+    ):
+        raise PhotoError(f"{name} is not here any more: upload it again.")
+    return Given(name, path)
+
+
+def shown_photo(value: Any) -> Given:
+    """The photo that a browser says its viewer shows, by the viewer's value.
+
+    Raises:
+        PhotoError: If it did not come through this server, or was swept since.
+        LookupError, TypeError, AttributeError: If it is no value of a viewer that shows one.
+    """
+    path = value.get("of") or value["photo"]["path"]
+    return sent(f"{value['name']}{Path(path).suffix}", path)
+
+
+def offer(content: bytes, name: str) -> dict[str, Any]:
+    """Write a file that a browser may fetch, as Gradio's values name files."""
+    # Gradio's own function would write a file of the same content anew while it is being sent.
+    path = Path(get_upload_folder(), secrets.token_hex(16), name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return FileData(path=str(path)).model_dump()
