@@ -134,6 +134,8 @@ def train(config: TrainConfig) -> Path:
     trainer = Trainer(config)
     is_main = trainer.accelerator.is_main_process
     with checkpoint.claimed(config.folder()) if is_main else nullcontext():
+        if is_main and not config.resume:
+            trainer.album.clear()
         learn(trainer)
         if not trainer.progress.is_scored:  # a budget that was lowered since
             trainer.validate()

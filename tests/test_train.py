@@ -345,10 +345,20 @@ def test_a_folder_in_which_another_process_trains_is_left_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
+    seen = run / "album" / "0000010-01234567.png"
+    seen.parent.mkdir(parents=True)
+    seen.touch()
+    arguments = [*TINY.split(), "--steps", "1", "--output", str(run)]
     with checkpoint.claimed(run):
-        assert train.main([*TINY.split(), "--steps", "1", "--output", str(run)]) == 1
+        assert train.main(arguments) == 1
     assert "Another process trains in" in capsys.readouterr().err
-    assert not (run / "last").exists()
+    assert seen.exists() and not (run / "last").exists()
+    # It died before there was a checkpoint: what it saw is not the next run's.
+    assert train.main(arguments) == 0
+    looks = set(seen.parent.iterdir())
+    assert looks and seen not in looks
+    assert train.main([*arguments, "--resume", "--steps", "2"]) == 0
+    assert looks < set(seen.parent.iterdir())
 
 
 def test_memory_that_is_too_small_is_told_which_flags_to_lower(

@@ -152,16 +152,6 @@ def test_a_resumed_run_takes_new_rates_but_no_new_layers(
     assert larger.model.inference_size == 64
 
 
-def test_a_run_begins_with_an_empty_album(tmp_path: Path) -> None:
-    config = config_in(tmp_path)
-    Trainer(config).look()  # and dies before there is a checkpoint
-    again = Trainer(config)
-    assert again.album.strip("val") is None
-    again.look()
-    again.save()
-    assert Trainer(dataclasses.replace(config, resume=True)).album.strip("val") is not None
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_file_that_is_found_damaged_is_named_and_nothing_lost(
     workers: int, tmp_path: Path

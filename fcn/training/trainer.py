@@ -79,8 +79,6 @@ class Trainer:
         pictures = choose_pictures(self.train_set, self.val_set, config.watch)
         named = self.train_set.classes, self.train_set.palette
         self.album = Album(self.run / "album", pictures, *named)
-        if self.accelerator.is_main_process and not config.resume:
-            self.album.clear()
         start_tracker(self.accelerator, config)
         tell(self.split.describe(self.accelerator.num_processes))
 
