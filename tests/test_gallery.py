@@ -43,7 +43,7 @@ def test_five_photos_with_a_broken_one(visit, served, width, scheme):
     expect(visitor.gallery.get_by_role("button", name="Several photos (up to 24)…")).to_be_visible()
     give(visitor, given)
     expect_state(visitor, "done")
-    expect(visitor.gallery.get_by_role("status")).to_have_text("4 of 5 photos segmented")
+    expect(visitor.gallery.get_by_role("status")).to_have_text("4 of 5 photos segmented by colors")
     rows = visitor.gallery.locator("li")
     expect(rows.locator("b")).to_have_text(NAMES)  # as text, whatever is in them
     expect(rows.nth(2)).to_contain_text("broken.jpg is not a photo that can be read")
@@ -149,15 +149,19 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
         return segment(*arguments)
 
     monkeypatch.setattr(Segmenter, "__call__", second_waits)
+    visitor.gallery.get_by_role("button", name="Several photos").focus()
     give(visitor, given)
     expect(visitor.gallery.get_by_role("status")).to_have_text("1 of 5 done")
+    expect(visitor.gallery.get_by_role("button", name="Cancel")).to_be_focused()
     bar = visitor.gallery.get_by_role("progressbar", name="Photos done")
     expect(bar).to_have_js_property("value", 6)  # five are uploaded, one is done
     expect(bar).to_have_js_property("max", 10)
     visitor.gallery.get_by_role("button", name="Cancel").click()
     expect_state(visitor, "stopped")
     go.set()
-    expect(visitor.gallery.get_by_role("status")).to_have_text("Cancelled: 1 of 5 photos segmented")
+    expect(visitor.gallery.get_by_role("status")).to_have_text(
+        "Cancelled: 1 of 5 photos segmented by colors"
+    )
     expect(visitor.gallery.get_by_role("button", name="Several photos")).to_be_focused()
     visitor.page.wait_for_timeout(500)
     expect(visitor.gallery.locator("li").nth(4)).to_contain_text("Not segmented")
@@ -236,13 +240,13 @@ def test_more_photos_than_are_taken_are_left_out_and_told(visit):
     visitor.gallery.locator("input[type=file]").set_input_files(chosen)
     expect_state(visitor, "done")
     expect(visitor.gallery.get_by_role("status")).to_have_text(
-        "24 of 24 photos segmented; 2 more left out, as 24 is the most at once"
+        "24 of 24 photos segmented by colors; 2 more left out, as 24 is the most at once"
     )
     expect(visitor.gallery.locator("li b")).to_have_text([one["name"] for one in chosen[:24]])
     assert sum("/upload" in url for url in visitor.requests) == 24
     # What was left out of one choice is not said of the next.
     visitor.gallery.locator("input[type=file]").set_input_files(chosen[-2:])
-    expect(visitor.gallery.get_by_role("status")).to_have_text("2 of 2 photos segmented")
+    expect(visitor.gallery.get_by_role("status")).to_have_text("2 of 2 photos segmented by colors")
 
 
 def test_several_dropped_photos_go_to_the_gallery(visit):

@@ -77,8 +77,9 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
             viewer, ``safe`` or ``own``. Nothing in it is trusted.
 
     Yields:
-        The state of the list after each photo, with the ``turn``. Its ``zip`` is the file of all
-        results so far: it is replaced at once, so that it is whole after a cancelled run too.
+        The state of the list after each photo, with the ``turn`` and the network's name. Its
+        ``zip`` is the file of all results so far: it is replaced at once, so that it is whole after
+        a cancelled run too.
     """
     given = given if isinstance(given, dict) else {}
     files = _listed_files(given.get("files"))
@@ -95,7 +96,8 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
         except InputError as error:
             items[i] = {"name": name, "state": "failed", "line": str(error)}
         file = FileData(path=str(results)).model_dump() if results.exists() else None
-        yield {"run": run, "turn": given.get("turn"), "items": list(items), "zip": file}
+        told = {"turn": given.get("turn"), "network": segmenter.name}
+        yield {"run": run, **told, "items": list(items), "zip": file}
 
 
 def _segment_one(

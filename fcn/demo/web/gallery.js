@@ -5,6 +5,7 @@
 const MOST = 24; // the server's limit too
 const find = (selector) => element.querySelector(selector);
 const section = find('section'), input = find('input'), list = find('ul'), zip = find('a');
+const choose = find('.several-choose'), cancel = find('.several-cancel');
 const progress = find('progress'), status = find('.several-status'), running = find('.several-run');
 
 let turn = 0; // counts runs, so that an old one says nothing any more
@@ -13,6 +14,7 @@ let opened = -1; // index of the row that the viewer shows
 let opensFirst = false; // whether the first result is shown unasked
 let items = [];
 let leftOut = 0; // photos of the last choice that were too many
+let by = ''; // which network segments them
 
 function make(tag, className, properties = {}) {
   return Object.assign(document.createElement(tag), { className, ...properties });
@@ -23,8 +25,8 @@ function open(item) {
   opensFirst = false;
   const viewer = document.querySelector('#viewer figure');
   viewer.dispatchEvent(new CustomEvent('fcn-open', { detail: item.payload }));
-  viewer.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
   markOpened();
+  return viewer;
 }
 
 function markOpened() {
@@ -43,7 +45,9 @@ function row(item, index) {
   words.append(make('b', '', { textContent: item.name }));
   words.append(make('span', '', { textContent: item.line ?? '' }));
   button.append(picture, words);
-  button.addEventListener('click', () => open(items[index]));
+  button.addEventListener('click', () => {
+    open(items[index]).scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+  });
   line.append(button);
   return line;
 }
@@ -55,11 +59,14 @@ function setItems(newItems) {
   list.children[focused]?.firstElementChild.focus({ preventScroll: true });
 }
 
+// The button to begin with and the one to cancel with hand the focus to each other.
 function setState(state) {
+  const { activeElement } = document;
   section.dataset.state = state;
   isActive = state === 'running';
   running.hidden = !isActive;
-  find('.several-choose').disabled = isActive;
+  choose.disabled = isActive;
+  if (activeElement === (isActive ? choose : cancel)) (isActive ? cancel : choose).focus();
 }
 
 // Half of the bar is for uploading, half for the network.
@@ -76,6 +83,7 @@ async function start(files) {
   leftOut = Math.max(0, files.length - MOST);
   opened = -1;
   opensFirst = true;
+  by = '';
   zip.hidden = true;
   setItems(chosen.map(({ name }) => ({ name, state: 'waiting', line: 'Waiting' })));
   setState('running');
@@ -93,8 +101,9 @@ async function start(files) {
 }
 
 function load() {
-  const { items: newItems, zip: archive, turn: theirs } = props.value ?? {};
+  const { items: newItems, zip: archive, turn: theirs, network } = props.value ?? {};
   if (!isActive || !newItems || theirs !== turn) return;
+  by = ` by ${network}`;
   setItems(newItems.map((item) => ({ line: 'Waiting', ...item })));
   const left = items.filter((item) => item.state === 'waiting').length;
   const done = items.find((item) => item.state === 'done');
@@ -111,7 +120,7 @@ function finish(words, state) {
   const done = items.filter((item) => item.state === 'done').length;
   const rest = leftOut ? `; ${leftOut} more left out, as ${MOST} is the most at once` : '';
   setState(state);
-  status.textContent = `${words}${done} of ${many(items.length)} segmented${rest}`;
+  status.textContent = `${words}${done} of ${many(items.length)} segmented${by}${rest}`;
 }
 
 function stop(words) {
@@ -124,26 +133,25 @@ function stop(words) {
 
 // Several photos that are dropped or pasted on the place for one photo come here.
 function takeSeveral(event, { files }) {
-  if (files.length < 2) return;
+  if (files.length < 2 || !section.checkVisibility()) return;
   event.preventDefault();
   event.stopPropagation();
   start(files);
 }
 
-find('.several-choose').addEventListener('click', () => input.click());
+choose.addEventListener('click', () => input.click());
 input.addEventListener('change', () => {
   if (input.files.length) start(input.files);
   input.value = '';
 });
-find('.several-cancel').addEventListener('click', () => {
+cancel.addEventListener('click', () => {
   trigger('cancel');
   stop('Cancelled');
-  find('.several-choose').focus(); // the button that had it is gone
 });
 section.addEventListener('several-failed', () => isActive && stop('Interrupted'));
-document.addEventListener('drop', (event) => {
-  if (event.target.closest?.('#page')) takeSeveral(event, event.dataTransfer);
-}, { capture: true });
+document.addEventListener('drop', (event) => takeSeveral(event, event.dataTransfer), {
+  capture: true,
+});
 // A photo that the visitor gives meanwhile is what they want to see; one that goes, as well as one
 // that comes, takes what was opened off the viewer.
 document.addEventListener('fcn-photo', ({ detail: photo }) => {
