@@ -114,6 +114,7 @@ def test_endpoint_asks_the_first_network_or_the_one_that_is_named(segmenter, pho
     segment = endpoint.build_endpoint({one.source: one for one in (segmenter, other)})
     assert segment(given)[2]["weights"] == segmenter.source
     assert segment(given, 0.6, 8, other.source)[2]["weights"] == other.source
+    assert segment(given, 0.6, 8, None)[2]["weights"] == segmenter.source
 
 
 @pytest.mark.parametrize(("path", "stride"), [("", 8), ("broken.png", 8), ("photo.png", 7)])

@@ -1,5 +1,6 @@
 """What an upload turns into, and which files a browser may name."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,16 @@ def test_upload_keeps_its_name_and_path(folder):
     assert (given.open().size, given.open(10).size) == ((20, 10), (10, 5))
 
 
-@pytest.mark.parametrize("payload", [None, ImageData(url="http://127.0.0.1/photo.png")])
-def test_no_upload_is_an_error_to_be_told(payload):
+def test_an_upload_may_be_in_base64(folder):
+    content = b64encode((folder / "photo.png").read_bytes()).decode()
+    given = PhotoInput().preprocess(ImageData(url=f"data:image/png;base64,{content}"))
+    assert given.open().size == (20, 10)
+    assert is_in_or_equal(given.path, folder)  # where what visitors left is deleted
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1/photo.png", "data:image/png;base64,x"])
+def test_no_upload_is_an_error_to_be_told(folder, url: str | None):
+    payload = ImageData(url=url) if url else None
     with pytest.raises(PhotoError, match="There is no photo"):
         PhotoInput().preprocess(payload).open()
 

@@ -41,7 +41,7 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
     first = next(iter(networks))
 
     def segment(
-        photo: Given, opacity: float | None = OPACITY, stride: int = 8, network: str = first
+        photo: Given, opacity: float | None = OPACITY, stride: int = 8, network: str | None = first
     ) -> tuple[str, str, dict[str, Any]]:
         """Segment a photo at its own size.
 
@@ -49,7 +49,8 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
             photo: A picture of any common kind, of at most 20 MB and 40 megapixels.
             opacity: How much the colours cover the photo in the overlay, from 0 to 1.
             stride: The finest score map that is used: 32, 16 or 8 pixels a score.
-            network: Where its weights came from, for a page that offers several.
+            network: Where its weights came from, for a page that offers several; the first of them
+                if null.
 
         Returns:
             A palette PNG of class ids; an overlay PNG; and a JSON summary: every class that occurs
@@ -59,7 +60,7 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
         try:
             image = photo.open()
             opacity = OPACITY if opacity is None else opacity  # a cleared number sends none
-            found = pick(networks, network)(image, stride)
+            found = pick(networks, network or first)(image, stride)
             pictures = (found.palette_png(), "labels"), (found.overlay(image, opacity), "overlay")
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -6,11 +6,13 @@ the size that it needs, and says in the page's own way and not Gradio's what is 
 
 import secrets
 from abc import ABCMeta
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import FileData, ImageData
+from gradio.processing_utils import save_base64_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
@@ -47,6 +49,9 @@ class Given(NamedTuple):
 
 def _name_upload(self: gr.Image, payload: ImageData | None) -> Given:
     path = (payload and payload.path) or ""
+    if payload and payload.url and payload.url.startswith("data:"):  # as the API's schema offers
+        with suppress(ValueError):  # it is no base64: there is no photo
+            path = save_base64_to_cache(payload.url, get_upload_folder())
     return Given((payload and payload.orig_name) or Path(path).name, path)
 
 
