@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gradio.utils import get_upload_folder
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 from test_look import serious
@@ -86,12 +87,17 @@ def test_another_network_sees_the_same_photo(visit_both, colors, tiny):
     expect_found(visitor, photo, tiny(photo, 32))
 
 
-@pytest.mark.parametrize("way", ["cancelled", "crashed"])
+@pytest.mark.parametrize("way", ["cancelled", "crashed", "lost"])
 def test_a_network_that_comes_to_nothing_leaves_what_the_other_found(
     visit_both, colors, tiny, monkeypatch, way: str
 ):
     visitor, photo, go = visit_both(), scene(97), threading.Event()
+    before = set(Path(get_upload_folder()).rglob("*"))
     visitor.upload(photo)
+    if way == "lost":  # swept, or the server is another one
+        for one in set(Path(get_upload_folder()).rglob("*.*")) - before:
+            one.unlink()
+        go.set()
     with monkeypatch.context() as patched:
 
         def fail(*given: object) -> None:
@@ -99,19 +105,30 @@ def test_a_network_that_comes_to_nothing_leaves_what_the_other_found(
             raise RuntimeError("a bug")
 
         patched.setattr(Segmenter, "__call__", fail)
+        visitor.figure.evaluate("figure => figure.dataset.state = 'before'")
         visitor.page.get_by_role("radio", name="tiny").check()
-        visitor.expect_state("busy")
         if way == "cancelled":
             visitor.figure.get_by_role("button", name="Cancel").click()
-        else:
+        elif way == "crashed":
+            visitor.expect_state("busy")
             go.set()
         visitor.expect_state("done")
         go.set()
     expect(visitor.status).to_contain_text("this is what was found before.")
     expect(visitor.page.get_by_role("radio", name="colors")).to_be_checked()
     expect_found(visitor, photo, colors(photo))
+    if way != "lost":
+        visitor.choose_network("tiny")
+        expect_found(visitor, photo, tiny(photo))
+
+
+def test_a_photo_that_the_browser_has_is_not_sent_again(visit_both):
+    visitor, photo = visit_both(), Image.effect_noise((1700, 40), 80)  # is scaled, and then sent
+    visitor.upload(photo)
+    visitor.requests.clear()
     visitor.choose_network("tiny")
-    expect_found(visitor, photo, tiny(photo))
+    files = [url.rpartition("/")[2] for url in visitor.requests if "/file=" in url]
+    assert files == ["mask.zlib"]
 
 
 def test_a_photo_on_its_way_is_seen_by_the_network_that_was_chosen_last(

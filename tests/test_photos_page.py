@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from visiting import Visitor, blend, painted, png, scene
 
 from fcn.demo.photo_input import Given
+from fcn.photo import MAX_MEGABYTES
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
@@ -102,7 +103,43 @@ def test_a_photo_is_dropped_where_another_one_is(visit, tmp_path):
     drop(visitor, "canvas", str(tmp_path / "0.png"), str(tmp_path / "1.png"))
     expect(visitor.gallery).to_have_attribute("data-state", "done")
     expect(visitor.canvas).to_have_js_property("width", 100)
+    drop(visitor, "#head", str(tmp_path / "2.png"))
+    expect(visitor.canvas).to_have_js_property("width", 102)
+    visitor.expect_state("done")
+    visitor.page.get_by_role("tab", name="Model").click()  # where nothing waits for a photo
+    drop(visitor, "#head", str(tmp_path / "3.png"))
+    visitor.page.wait_for_timeout(300)
+    visitor.page.get_by_role("tab", name="Segment").click()
+    expect(visitor.canvas).to_have_js_property("width", 102)
     assert len(visitor.page.context.pages) == pages  # the browser opened none of them by itself
+
+
+def test_a_file_that_is_too_large_is_told_and_not_sent(visit):
+    visitor = visit()
+    visitor.upload(scene(66))
+    visitor.requests.clear()
+    visitor.upload_bytes("huge.jpg", bytes(MAX_MEGABYTES * 2**20 + 1), "failed")
+    told = "huge.jpg is larger than 20 MB, which is the most that is taken here."
+    expect(visitor.status).to_have_text(told)
+    visitor.page.wait_for_timeout(500)  # until the input has let go of the one before
+    expect(visitor.status).to_have_text(told)
+    assert not [url for url in visitor.requests if "upload" in url]
+    visitor.upload(scene(66))
+
+
+def test_a_camera_that_cannot_be_had_is_told(visit):
+    visitor = visit()
+    visitor.page.evaluate("""() => {
+        const reason = new DOMException('Requested device not found', 'NotFoundError');
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(reason);
+    }""")
+    visitor.upload(scene(67))
+    visitor.page.get_by_role("button", name="Capture from camera").click()
+    visitor.page.get_by_text("Click to Access Webcam").click()
+    expect(visitor.status).to_have_text("No camera can be used here.")
+    visitor.page.get_by_role("button", name="Upload file").click()  # leads back
+    expect(visitor.page.get_by_text("Click to Upload")).to_be_visible()
+    visitor.upload(scene(67))
 
 
 def test_the_button_to_upload_takes_no_photo_away(visit, tmp_path):

@@ -115,7 +115,17 @@ def test_views_show_colours_outlines_and_confidence(visit, served):
     expect(scale).to_be_visible()
     visitor.control("Overlay opacity").fill("0.5")
     np.testing.assert_allclose(visitor.pixels(), (ramp + np.asarray(photo)) / 2, atol=0.51)
+    visitor.figure.get_by_role("button", name="none").click()  # all but the background, which has
+    mapped = (found.labels == found.classes.index(BACKGROUND))[..., None]  # no colour to begin with
+    half = np.where(mapped, (ramp + np.asarray(photo)) / 2, np.asarray(photo))
+    np.testing.assert_allclose(visitor.pixels(), half, atol=0.51)
+    visitor.figure.get_by_role("button", name="all").click()
+    np.testing.assert_allclose(visitor.pixels(), (ramp + np.asarray(photo)) / 2, atol=0.51)
+    for control in ("Palette", "square opacity"):
+        expect(visitor.control(control)).to_be_disabled()
     visitor.choose("View", "Overlay")
+    for control in ("Palette", "square opacity"):
+        expect(visitor.control(control)).to_be_enabled()
     expect(visitor.control("Overlay opacity")).to_have_value("0.6")
     visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
     assert visitor.asked() == []
@@ -433,6 +443,21 @@ def test_keyboard_alone_reaches_and_moves_everything(visit, served):
     visitor.control("Palette").focus()
     keys.press("o")  # finds a palette by its name
     expect(visitor.control("Show overlay")).not_to_be_checked()
+
+
+def test_keys_can_be_kept_to_the_photo(visit):
+    visitor = visit()
+    visitor.upload(scene(16))
+    keys, shown = visitor.page.keyboard, visitor.control("Show overlay")
+    visitor.page.get_by_role("button", name="Keys").click()
+    visitor.page.get_by_label("They work anywhere on the page").uncheck()
+    keys.press("Escape")
+    visitor.page.get_by_role("button", name="Example: Lion").focus()
+    keys.press("o")
+    expect(shown).to_be_checked()
+    visitor.canvas.focus()
+    keys.press("o")
+    expect(shown).not_to_be_checked()
 
 
 def test_filter_finds_one_of_many_classes(visit, monkeypatch):

@@ -31,7 +31,10 @@ TEMPLATE = """
 """
 
 BUSY: dict[str, Any] = {"line": "One moment: the network looks at the photo.", "parts": []}
-FAILED: dict[str, Any] = {"line": "That did not work. Please open the tab again.", "parts": []}
+FAILED: dict[str, Any] = {
+    "line": "That did not work. Choose the photo again, or reload the page.",
+    "parts": [],
+}
 
 
 def build_learn_tab(

@@ -44,39 +44,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # What only the page knows is told to what shows it, whose own script then asks and shows.
 TELL = """(detail) => document.querySelector('{target}')
   .dispatchEvent(new CustomEvent('{event}', {{ detail }}))"""
-# Gradio pastes at the click of a button, which then is all that it takes until another source is
-# chosen, and works over HTTPS alone; this does at Ctrl+V. And where a photo is already, Gradio
-# loses the one that is dropped on it; beside it, the browser would open it in place of the page.
-# Gradio's icon to upload takes the photo away that is there, and asks for none.
-TAKE = """() => {
-  const give = (files) => {
-    const input = document.querySelector('#photo input[type=file]');
-    if (!input || files.length !== 1) return false; // gallery.js takes several
-    input.files = files;
-    return input.dispatchEvent(new Event('change', { bubbles: true }));
-  };
-  const isHere = ({ target, dataTransfer }) => dataTransfer?.types.includes('Files')
-    && target.closest?.('#page');
-  document.addEventListener('click', (event) => {
-    const input = document.querySelector('#photo:has(img) input[type=file]');
-    if (!input || !event.target.closest?.('#photo [aria-label="Upload file"]')) return;
-    event.stopPropagation();
-    input.click();
-  }, { capture: true });
-  document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
-  document.addEventListener('dragover', (event) => {
-    if (!isHere(event)) return;
-    event.preventDefault();
-    event.stopPropagation(); // or Gradio's frame would look as if something were still held over it
-  }, { capture: true });
-  document.addEventListener('drop', (event) => {
-    if (!isHere(event)) return;
-    event.preventDefault();
-    if (!give(event.dataTransfer.files)) return;
-    event.stopPropagation();
-    event.target.dispatchEvent(new DragEvent('dragleave', { bubbles: true })); // for its looks
-  }, { capture: true });
-}"""
+TAKE = (viewer.WEB / "take.js").read_text(encoding="utf-8")
 
 
 def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
@@ -101,7 +69,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
                 build_model_tab(networks, chooser)
             build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
         add_endpoint(networks, **NETWORK)
-        page.load(None, js=TAKE)
+        page.load(None, js=TAKE.replace("MAX_MEGABYTES", str(MAX_MEGABYTES)))
     page.queue(max_size=32)
     return page
 
@@ -222,12 +190,12 @@ def weights_line(segmenter: Segmenter) -> str:
     return ", ".join(filter(None, known))
 
 
-def _answer(networks: Networks, source: Any, given: Given) -> dict[str, Any]:
-    """What the viewer is to show of a photo."""
+def _answer(networks: Networks, source: Any, given: Given, shown: str = "") -> dict[str, Any]:
+    """What the viewer is to show of a photo, of which a browser may have a file already."""
     segmenter = pick(networks, source)
     try:
         image = given.open(LONGEST_SIDE)
-        file = given.path if is_shown_alike(given.path, LONGEST_SIDE) else ""
+        file = shown or (given.path if is_shown_alike(given.path, LONGEST_SIDE) else "")
         payload = segment_for_page(segmenter, image, given.stem, file)
     except InputError as error:
         payload = viewer.failure(str(error))
@@ -248,8 +216,8 @@ def _told() -> Iterator[None]:
 def _answer_again(networks: Networks, source: Any, value: Any) -> dict[str, Any]:
     """What another network finds in the photo that a browser says it shows."""
     with _told():
-        given = shown_photo(value)
-    return _answer(networks, source, given)
+        given, shown = shown_photo(value), sent("The photo", value["photo"]["path"])
+    return _answer(networks, source, given, shown.path)
 
 
 def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:

@@ -70,6 +70,7 @@ TEMPLATE = """
     </div>
     <div class="fcn-words"><div><p class="fcn-status" role="status"></p>
       <p class="fcn-save" role="group" aria-label="Save">Save
+        <span class="fcn-size" title="The API gives the photo's own size" hidden></span>
         <button disabled class="fcn-save-mask" aria-label="Save mask as PNG">Mask</button>
         <button disabled class="fcn-save-overlay" aria-label="Save overlay as PNG">Overlay</button>
         <button disabled class="fcn-save-json" aria-label="Save summary as JSON">JSON</button>
@@ -110,6 +111,8 @@ TEMPLATE = """
       <dt><kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd></dt><dd>zoom in, out, reset</dd>
       <dt><kbd>← ↑ ↓ →</kbd></dt><dd>move a slider, a divider, or the zoomed photo</dd>
     </dl>
+    <p><label><input class="fcn-anywhere" type="checkbox" checked>
+      They work anywhere on the page, not only on the photo</label></p>
     <form method="dialog"><button>Close</button></form>
   </dialog>
 </figure>

@@ -25,6 +25,7 @@ function setCovered(value) {
 function setView(view) {
   state.view = view;
   scale.hidden = view !== 'confidence';
+  enableInks();
   showStrength();
   paint();
 }
@@ -70,10 +71,11 @@ const PAN = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowD
 const TEXT = 'textarea, select, [contenteditable], input:not([type=radio], [type=checkbox],'
   + ' [type=range], [type=file])';
 
-// Letters belong to whoever is writing, and to the viewer otherwise.
+// Letters belong to whoever is writing, and to the viewer otherwise: or, for who speaks to a
+// computer and would press them unawares, to the photo that has the focus.
 function isOurs({ target, altKey, ctrlKey, metaKey }) {
   if (altKey || ctrlKey || metaKey || help.open || !figure.checkVisibility()) return false;
-  return !target.closest?.(TEXT);
+  return anywhere.checked ? !target.closest?.(TEXT) : stage.contains(target);
 }
 
 function listenToKeys(event) {
@@ -113,11 +115,12 @@ scale.style.setProperty('--ramp', RAMP.join());
 const travel = [{ transform: 'translateX(-100%)' }, { transform: 'translateX(400%)' }];
 bar.firstElementChild.animate(travel, { duration: 1400, iterations: Infinity });
 
-// The page tells what only it knows: that a photo is on its way, that one of several is to be
-// seen, that another network is chosen, and that a run came to nothing.
+// The page tells what only it knows: that a photo is on its way or cannot be, that one of several is
+// to be seen, that another network is chosen, and that a run came to nothing.
 figure.addEventListener('fcn-photo', ({ detail: photo }) => askForPhoto(photo));
 figure.addEventListener('fcn-open', ({ detail: payload }) => open(payload));
 figure.addEventListener('fcn-network', ({ detail: source }) => setNetwork(source));
+figure.addEventListener('fcn-refused', ({ detail: message }) => refuse(message));
 figure.addEventListener('fcn-failed', fail);
 figure.addEventListener('fcn-strides-failed', failStrides);
 watch('value', load);

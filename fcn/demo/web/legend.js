@@ -83,7 +83,14 @@ function setLegend(classes) {
   if (filter.hidden) filter.value = '';
   filterRows();
   markIsolated();
+  enableInks();
   palettes.hidden = !classes.some((one) => one.safe && one.safe !== one.color);
+}
+
+// The map of confidence has colours of its own, and one opacity for all.
+function enableInks() {
+  const isMap = state.view === 'confidence';
+  for (const input of [palettes, ...rows.querySelectorAll('.fcn-range')]) input.disabled = isMap;
 }
 
 function filterRows() {

@@ -40,24 +40,29 @@ async function decode(file) {
   return draft.getImageData(0, 0, width, height);
 }
 
-// As `decode`; the server may name the very upload that was shown while its segments were awaited.
-const latest = { path: null, pixels: null };
-function decodePhoto(file) {
-  if (!file) return null;
-  if (latest.path !== file.path) {
-    const pixels = decode(file);
-    pixels.catch(() => (latest.path = null)); // the next try may have more luck
-    Object.assign(latest, { path: file.path, pixels });
-  }
-  return latest.pixels;
-}
-
 // The values of a mask: a class id for each pixel, then a confidence in 255ths for each.
 async function inflate(file) {
-  if (!file) return null;
   const { body } = await get(file), whole = body.pipeThrough(new DecompressionStream('deflate'));
   return new Uint8Array(await new Response(whole).arrayBuffer());
 }
+
+// A way to read files that keeps what it read last: an answer may name the very upload that was
+// shown while it was awaited, and what was on show can be shown again though the server, started
+// anew, has lost it.
+function keeping(most, read) {
+  const kept = new Map(); // path -> promise
+  return (file) => {
+    if (!file) return null;
+    if (!kept.has(file.path)) {
+      const value = read(file);
+      value.catch(() => kept.delete(file.path)); // the next try may have more luck
+      kept.set(file.path, value);
+      if (kept.size > most) kept.delete(kept.keys().next().value);
+    }
+    return kept.get(file.path);
+  };
+}
+const photoOf = keeping(2, decode), maskOf = keeping(6, inflate);
 
 // A segmentation of the photo at one stride.
 function toLayer(values, { width, height }) {
@@ -85,14 +90,22 @@ function edgesOf(layer) {
 
 const threshold = () => Math.round(255 * state.threshold);
 
+// Whether the map of confidence leaves a class out. The background, which is not painted as a photo
+// comes, is on it all the same: where nothing was found, it says how surely.
+function isBare(one) {
+  return state.isolated === null ? one.painted && !one.shown : one.id !== state.isolated;
+}
+
 function slotsOf(layer) {
   const mapped = state.view === 'confidence', outlined = state.view === 'outlines';
-  const key = [state.view, threshold(), mapped && state.isolated].join();
+  const bare = mapped ? [...scene.classes.values()].filter(isBare).map(({ id }) => id) : [];
+  const key = [state.view, threshold(), ...bare].join();
   if (layer.key === key) return layer.slots;
-  const { ids, confidence, slots } = layer, unsure = threshold(), only = state.isolated;
+  const { ids, confidence, slots } = layer, unsure = threshold(), isOut = new Uint8Array(256);
+  for (const id of bare) isOut[id] = 1;
   if (outlined) layer.edges ??= edgesOf(layer);
   for (let i = 0; i < ids.length; i++) {
-    if (mapped) slots[i] = only === null || ids[i] === only ? CONFIDENCE + confidence[i] : BARE;
+    if (mapped) slots[i] = isOut[ids[i]] ? BARE : CONFIDENCE + confidence[i];
     else if (outlined && !layer.edges[i]) slots[i] = BARE;
     else slots[i] = confidence[i] < unsure ? UNSURE + ids[i] : ids[i];
   }

@@ -14,6 +14,7 @@ const bar = find('.fcn-bar'), tip = find('.fcn-tip'), help = find('dialog');
 const status = find('.fcn-status'), caution = find('.fcn-caution'), spoken = find('.fcn-spoken');
 const overlay = find('.fcn-overlay'), covered = find('.fcn-covered'), scale = find('.fcn-scale');
 const rows = find('tbody'), filter = find('.fcn-filter'), palettes = find('.fcn-palettes');
+const anywhere = find('.fcn-anywhere');
 const dividers = findAll('.fcn-divider'), chips = findAll('.fcn-chip');
 const pen = canvas.getContext('2d', { willReadFrequently: true });
 
@@ -69,6 +70,7 @@ function tell(payload) {
   setBusy(payload.state === 'busy');
   find('.fcn-cancel').hidden = payload.state !== 'busy';
   for (const button of findAll('.fcn-save button')) button.disabled = payload.state !== 'done';
+  find('.fcn-size').hidden = payload.state !== 'done';
   status.textContent = payload.message;
   find('.fcn-blank').textContent = payload.photo ? '' : payload.message;
   caution.textContent = payload.caution ?? '';
@@ -101,6 +103,7 @@ function put(photo, mask, payload) {
     find('.fcn-rows').style.minHeight = '';
     setLegend([...classes.values()]);
     showStrength();
+    find('.fcn-size').textContent = `${photo.width} × ${photo.height}`;
   }
   resetZoom();
   paint();
@@ -108,7 +111,7 @@ function put(photo, mask, payload) {
 
 async function addStrides({ run, strides }) {
   if (result) props.value = result;
-  const masks = await Promise.all(Object.values(strides).map(({ mask }) => inflate(mask)));
+  const masks = await Promise.all(Object.values(strides).map(({ mask }) => maskOf(mask)));
   if (scene?.payload.run !== run) return;
   Object.entries(strides).forEach(([stride, { classes }], i) => {
     scene.layers[stride] = toLayer(masks[i], scene.photo);
@@ -131,7 +134,7 @@ async function show(payload) {
     tell(payload);
   }
   try {
-    const [photo, mask] = await Promise.all([decodePhoto(payload.photo), inflate(payload.mask)]);
+    const [photo, mask] = await Promise.all([photoOf(payload.photo), maskOf(payload.mask)]);
     if (mine !== turn) return;
     if (photo) put(photo, mask, payload);
     tell(payload);
@@ -231,6 +234,13 @@ function fail() {
     show(FAILED);
     trigger('forget'); // or the input would not take the same photo again
   }
+}
+
+// A file that is not even sent, or a camera that cannot be had.
+function refuse(message) {
+  awaited = null;
+  show({ state: 'failed', message });
+  trigger('forget');
 }
 
 // Another photo may be on its way since they were asked for: that one goes on.

@@ -1,0 +1,61 @@
+// Ways in for a photo where Gradio's own input has none. Gradio runs this file, a function, once.
+//
+// Gradio pastes at the click of a button, which then is all that it takes until another source is
+// chosen, and works over HTTPS alone; this does at Ctrl+V. Where a photo is already, Gradio loses
+// the one that is dropped on it; beside it, the browser would open it in place of the page. Gradio's
+// icon to upload takes the photo away that is there, and asks for none. What it says of a file that
+// is too large goes by in a corner, and of a camera that is not there it says nothing.
+() => {
+  const LIMIT = MAX_MEGABYTES;
+  const INPUT = '#photo input[type=file]';
+  const refuse = (message) => document.querySelector('#viewer figure')
+    .dispatchEvent(new CustomEvent('fcn-refused', { detail: message }));
+
+  const give = (files) => {
+    const input = document.querySelector(INPUT);
+    if (!input?.closest('#page').checkVisibility()) return false; // another tab is open
+    if (files.length !== 1) return false; // gallery.js takes several
+    input.files = files;
+    return input.dispatchEvent(new Event('change', { bubbles: true }));
+  };
+
+  document.addEventListener('change', (event) => {
+    if (!event.target.matches?.(INPUT)) return;
+    const [file] = event.target.files;
+    if (!file || file.size <= LIMIT * 2 ** 20) return;
+    event.stopPropagation();
+    event.target.value = '';
+    refuse(`${file.name} is larger than ${LIMIT} MB, which is the most that is taken here.`);
+  }, { capture: true });
+
+  document.addEventListener('click', (event) => {
+    const input = document.querySelector(INPUT);
+    if (!input?.closest('#photo:has([aria-label="Remove Image"])')) return;
+    if (!event.target.closest?.('#photo [aria-label="Upload file"]')) return;
+    event.stopPropagation();
+    input.click();
+  }, { capture: true });
+
+  document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
+
+  const holdsFiles = ({ dataTransfer }) => dataTransfer?.types.includes('Files');
+  document.addEventListener('dragover', (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    event.stopPropagation(); // or Gradio's frame would look as if something were still held over it
+  }, { capture: true });
+  document.addEventListener('drop', (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    if (!give(event.dataTransfer.files)) return;
+    event.stopPropagation();
+    event.target.dispatchEvent(new DragEvent('dragleave', { bubbles: true })); // for its looks
+  }, { capture: true });
+
+  window.addEventListener('unhandledrejection', (event) => {
+    const isCamera = /^Not(Allowed|Found|Readable)Error$/.test(event.reason?.name);
+    if (!isCamera || !document.querySelector('#photo video')) return;
+    event.preventDefault();
+    refuse('No camera can be used here.');
+  });
+}
