@@ -20,8 +20,9 @@ from fcn.errors import InputError
 from fcn.inference.engines import OnnxEngine
 from fcn.inference.fusion import fuse
 from fcn.photo import is_shown_alike, open_photo
+from fcn.resizing import network_size
 from fcn.segmentation import Segmentation
-from fcn.segmenter import Segmenter, network_size
+from fcn.segmenter import Segmenter
 
 PHOTOS = ((640, 480), (1632, 1224), (4000, 3000))
 Result = TypeVar("Result")

@@ -11,6 +11,7 @@ import copy
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ from .evaluation import describe, evaluate
 from .inference.engines import CONFIG_KEY, ONNX_NAME, WEIGHTS_KEY, fingerprint
 from .inference.fusion import KERNELS, MAPS
 from .model import FCN
-from .segmenter import Segmenter, network_size
+from .resizing import network_size
+from .segmenter import Segmenter
 from .training.report import write_report
 
 IMAGES = 32  # to calibrate on
@@ -214,8 +216,16 @@ def add_int8(
         InputError: If the checkpoint is damaged.
     """
     size = checkpoint.read_json(folder, checkpoint.CONFIG_NAME).get("inference_size", 0)
-    export_checkpoint(folder, calibration_images(train_set, size, count))
-    report = score_int8(folder, val_set)
+    # In a copy, or an end half way would leave the new file with the scores of the old one.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
+        draft = Path(place)
+        for name in (checkpoint.CONFIG_NAME, checkpoint.WEIGHTS_NAME, "metrics.json"):
+            if (folder / name).is_file():
+                shutil.copy2(folder / name, draft)
+        export_checkpoint(draft, calibration_images(train_set, size, count))
+        report = score_int8(draft, val_set)
+        for name in (ONNX_NAME, "metrics.json"):
+            os.replace(draft / name, folder / name)
     # A run that was stopped before it was scored has no scores of its own to report.
     is_scored = "per_class_iou" in checkpoint.read_json(folder, "metrics.json")
     if is_scored and "history" in checkpoint.read_json(folder, "training.json"):
@@ -233,7 +243,5 @@ def score_int8(folder: Path, dataset: SegmentationDataset) -> dict[str, Any]:
     matrix, confidences = evaluate(segmenter, dataset)
     report = describe(matrix, dataset, segmenter, images=len(confidences))
     metrics = checkpoint.read_json(folder, "metrics.json")
-    draft = folder / ".metrics.json"
-    checkpoint.write_json(draft, {**metrics, "int8": report})
-    os.replace(draft, folder / "metrics.json")
+    checkpoint.write_json(folder / "metrics.json", {**metrics, "int8": report})
     return report

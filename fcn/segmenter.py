@@ -25,6 +25,7 @@ from .inference.decision import decide, find_present
 from .inference.engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .inference.fusion import Upscored
 from .palette import Color, distinct
+from .resizing import network_size
 from .segmentation import BACKGROUND, Found, Segmentation
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ LOG = logging.getLogger(__name__)
 
 STRIDES = (8, 16, 32)
 TURN = threading.Lock()  # a network takes all cores and much memory, so one runs at a time
-LARGEST_ENLARGEMENT = 2.0
-LARGEST_SIDE = 2048  # of a photo that is not scaled; bounds what the network's layers can take
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.+)?")
 
 
@@ -100,7 +99,7 @@ class Segmenter:
         Raises:
             InputError: If there is no such checkpoint, engine or device.
         """
-        folder, revision = _find(source)
+        folder, revision = find_checkpoint(source)
         runs = load_engine(folder, engine, device)
         metrics = checkpoint.read_json(folder, "metrics.json")
         if runs.name == OnnxEngine.name and isinstance(metrics.get("int8"), dict):
@@ -241,8 +240,15 @@ class Segmenter:
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
 
 
-def _find(source: str | Path) -> tuple[Path, str]:
-    """The checkpoint folder that a path means, or a Hub id where there is no such path."""
+def find_checkpoint(source: str | Path) -> tuple[Path, str]:
+    """The checkpoint folder that a path means, or a Hub id where there is no such path.
+
+    Returns:
+        The folder, and the Hub's commit, empty for a folder of one's own.
+
+    Raises:
+        InputError: If there is none, or it cannot be had.
+    """
     if Path(source).exists() or not HUB_ID.fullmatch(str(source)):
         return checkpoint.resolve(source), ""
     from . import hub
@@ -256,15 +262,3 @@ def _find(source: str | Path) -> tuple[Path, str]:
     if pulled.note:
         LOG.warning("%s", pulled.note)
     return pulled.folder, pulled.revision
-
-
-def enlargement(longest: int, wanted: int) -> float:
-    """The factor that brings a long side to what is wanted, or as near as photos are enlarged."""
-    return min(wanted / longest, LARGEST_ENLARGEMENT)
-
-
-def network_size(size: tuple[int, int], inference_size: int) -> tuple[int, int]:
-    """The (width, height) at which a network sees a photo of this (width, height)."""
-    wanted = inference_size or min(max(size), LARGEST_SIDE)
-    factor = enlargement(max(size), wanted)
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

@@ -22,7 +22,8 @@ from fcn.errors import InputError
 from fcn.export import calibration_images, export_checkpoint
 from fcn.inference.engines import ENGINES, ONNX_NAME, TorchEngine, load_engine
 from fcn.photo import open_photo
-from fcn.segmenter import STRIDES, Segmenter, network_size
+from fcn.resizing import network_size
+from fcn.segmenter import STRIDES, Segmenter
 
 PHOTOS = Path(gradio.__file__).parent / "media_assets" / "images"
 
@@ -135,6 +136,21 @@ def test_another_data_set_has_the_networks_classes_or_is_refused_first(
     assert main(given) == 1
     assert "road" in capsys.readouterr().err
     assert (network / ONNX_NAME).stat().st_mtime_ns == written
+
+
+def test_an_export_that_is_not_scored_leaves_file_and_scores_alike(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert main(["export", str(tiny), "--images", "1"]) == 0
+    before = {name: (tiny / name).read_bytes() for name in (ONNX_NAME, "metrics.json")}
+
+    def fail(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcn.export.evaluate", fail)
+    assert main(["export", str(tiny), "--images", "2"]) == 130
+    assert {name: (tiny / name).read_bytes() for name in before} == before
+    assert not list(tiny.glob(".*"))
 
 
 def test_an_export_that_fails_leaves_the_file_there_was(tiny: Path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from fcn.data.transforms import GREY, Recipe, augment
-from fcn.segmenter import network_size
+from fcn.resizing import network_size
 
 SIDES = st.integers(1, 90)
 CROPS = st.tuples(st.integers(2, 60), st.integers(2, 60))

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from ..metrics import IGNORE_INDEX
-from ..segmenter import enlargement
+from ..resizing import enlargement
 
 GREY = (123, 117, 104)  # ImageNet's mean colour: nothing, once the network has normalised it
 LARGEST_CROP = 1024  # pixels; a run's settings may come from anyone

@@ -26,7 +26,8 @@ from ..inference.decision import softmax
 from ..inference.engines import TorchEngine
 from ..metrics import IGNORE_INDEX, ConfusionMatrix
 from ..presence import Presence, pool
-from ..segmenter import LARGEST_ENLARGEMENT, STRIDES, Segmenter
+from ..resizing import LARGEST_ENLARGEMENT
+from ..segmenter import STRIDES, Segmenter
 from .devices import find_precision
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
