@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASSES, build_tiny
+from PIL import Image
 
-from fcn.inference.averaging import AveragedEngine
+from fcn.inference.averaging import AveragedEngine, average
 from fcn.inference.decision import softmax
 from fcn.inference.engines import TorchEngine
+from fcn.segmenter import Segmenter
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
 
@@ -53,3 +55,13 @@ def test_probabilities_are_averaged(engine: TorchEngine) -> None:
     probabilities = np.exp(AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, [8])[8])
     assert probabilities == pytest.approx(expected, abs=1e-5)
     assert probabilities.sum(0) == pytest.approx(np.ones((64, 96)), abs=1e-4)
+
+
+def test_what_is_averaged_is_calibrated(engine: TorchEngine) -> None:
+    segmenter = Segmenter(engine, "tiny")
+    segmenter.temperature = 3.0
+    averaged = average(segmenter, [1.0], flip=True)
+    mirrored = scores_of(engine, np.ascontiguousarray(IMAGE[:, ::-1]))[..., ::-1]
+    expected = (softmax(scores_of(engine) / 3, 0) + softmax(mirrored / 3, 0)) / 2
+    found = averaged(Image.fromarray(IMAGE))  # of the size that the network sees
+    assert found.confidence == pytest.approx(expected.max(0), abs=1e-4)

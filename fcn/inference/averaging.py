@@ -1,7 +1,7 @@
 """Test-time augmentation: one answer from several scales of a photo and its mirror image.
 
-The convention: probabilities are averaged, not logits, and what comes out is their logarithm, so
-that it goes where any engine's scores go.
+The convention: calibrated probabilities are averaged, not logits, and what comes out is their
+logarithm, so that it goes where any engine's scores go.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,10 @@ from .fusion import Upscored
 
 def average(segmenter: Segmenter, scales: Sequence[float], flip: bool) -> Segmenter:
     """A segmenter that answers with the mean over scales and, if asked, mirror images."""
-    engine = AveragedEngine(segmenter._engine, scales, flip)
-    return Segmenter(engine, segmenter.source, segmenter.metrics)
+    engine = AveragedEngine(segmenter._engine, scales, flip, segmenter.temperature)
+    averaged = Segmenter(engine, segmenter.source, segmenter.metrics)
+    averaged.temperature = 1.0
+    return averaged
 
 
 class Averaged(np.ndarray):
@@ -35,10 +37,14 @@ class AveragedEngine(Engine):
         engine: What runs the network.
         scales: Of the picture, each more than 0.
         flip: Whether to run the mirror image of each as well.
+        temperature: The engine's scores divided by this give calibrated probabilities.
     """
 
-    def __init__(self, engine: Engine, scales: Sequence[float], flip: bool) -> None:
+    def __init__(
+        self, engine: Engine, scales: Sequence[float], flip: bool, temperature: float = 1.0
+    ) -> None:
         self.engine = engine
+        self.temperature = temperature
         self.scales = tuple(scales)
         self.flip = flip
         self.name = engine.name
@@ -66,7 +72,8 @@ class AveragedEngine(Engine):
                     back = np.ascontiguousarray(np.asarray(scores)[..., ::step])
                     maps = (Image.fromarray(one) for one in back)
                     whole = (one.resize((width, height), Image.Resampling.BILINEAR) for one in maps)
-                    totals[stride] += softmax(np.stack([np.asarray(one) for one in whole]), 0)
+                    logits = np.stack([np.asarray(one) for one in whole])
+                    totals[stride] += softmax(logits / self.temperature, 0)
         count = len(self.scales) * (2 if self.flip else 1)
         averaged = {}
         for stride, total in totals.items():
