@@ -245,7 +245,8 @@ def read_backbone_weights(file: Path, head: str) -> tuple[dict[str, Tensor], Nor
 
     Args:
         file: Tensors under torchvision's names; its metadata may hold ``mean`` and ``std`` as JSON
-            lists, else those are taken that belong to the published weights of such a network.
+            lists, else those are taken that belong to torchvision's weights of the same layers:
+            its VGG16 without fc6 and fc7 is Caffe's.
         head: Of the network that they are for, one of ``HEADS``.
 
     Raises:
@@ -260,7 +261,10 @@ def read_backbone_weights(file: Path, head: str) -> tuple[dict[str, Tensor], Nor
             name.startswith("features.") and one.ndim == 4 for name, one in weights.items()
         )
         name = "vgg16" if kernels == sum(DEPTHS["vgg16"]) else "vgg19"
-        published = PRETRAINED[name, head][1]
+        # With a classifier that works they are of torchvision's own training, whatever the head.
+        fc6 = weights.get("classifier.0.weight")
+        is_whole = fc6 is not None and bool(fc6.isfinite().all())
+        published = PRETRAINED[name, "paper" if is_whole else head][1]
         normalisation = Normalisation(
             *(read_triple(metadata, key, getattr(published, key)) for key in ("mean", "std"))
         )

@@ -142,8 +142,13 @@ def test_without_metadata_it_is_that_of_the_published_weights(
 ) -> None:
     tensors = {f"features.{number}.weight": torch.zeros(1, 1, 1, 1) for number in range(count)}
     biases = {f"features.{number}.bias": torch.zeros(1) for number in range(count)}
-    save_file(tensors | biases, tmp_path / "vgg.safetensors")
-    assert read_backbone_weights(tmp_path / "vgg.safetensors", head)[1] == normalisation
+    file = tmp_path / "vgg.safetensors"
+    save_file(tensors | biases, file)
+    assert read_backbone_weights(file, head)[1] == normalisation
+    # fc6 of numbers comes with torchvision's own training; that of Caffe's file has none.
+    for value, expected in ((0.0, TORCHVISION), (torch.nan, normalisation)):
+        save_file(tensors | biases | {"classifier.0.weight": torch.full((1,), value)}, file)
+        assert read_backbone_weights(file, head)[1] == expected
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
