@@ -105,7 +105,6 @@ ERRORS: dict[Callable[[Path, Path], None], str] = {
     spoil_large_values: "masks/b.png: has 1000, but classes are 0 to 2; correct it",
     spoil_photo: "images/b.jpg: cannot be read (image file is truncated",
     spoil_mask: "masks/b.png: cannot be read (image file is truncated); replace it",
-    spoil_depth: "images/b.jpg: has mode I;16; save it as 8-bit RGB",
     spoil_jpeg: "masks/b.jpg: is a JPEG, which alters class numbers; export it again as PNG",
     spoil_photo_away: "masks/b.png: has no photo; add b.jpg or leave the mask out",
     spoil_mask_away: "images/b.jpg: has no mask; add b.png or leave the photo out",
@@ -133,6 +132,14 @@ def test_a_photo_that_is_turned_when_served_is_a_warning(thorough, folder):
     (problem,) = check_dataset("folder", folder, thorough=thorough).problems
     assert (problem.file, problem.is_error) == ("train/images/a.jpg", False)
     assert "save it upright" in problem.text
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_a_photo_of_more_than_8_bits_is_a_warning(thorough, folder):
+    spoil_depth(folder / "train/images/a.jpg", folder)
+    (problem,) = check_dataset("folder", folder, thorough=thorough).problems
+    assert (problem.file, problem.is_error) == ("train/images/a.jpg", False)
+    assert "has mode I;16, of which 8 bits are used" in problem.text
 
 
 def test_colours_of_the_data_set_are_named(tmp_path):
@@ -241,12 +248,14 @@ def test_an_empty_split_is_an_error(folder):
 
 
 def test_overlapping_splits_are_a_warning(tmp_path):
-    for split in ("train", "trainplus", "val"):
+    for split in ("train", "trainplus", "trainval", "val"):
         write_pair("voc", tmp_path, split, "a", [[0, 12]])
     report = check_dataset("voc", tmp_path, thorough=False)
     assert report.ok
     assert [problem.file for problem in report.problems] == ["train", "trainplus"]
     assert "shares 1 photo with val, such as a.jpg" in report.problems[0].text
+    (warning,) = check_dataset("voc", tmp_path, ["trainval", "val"], thorough=False).warnings()
+    assert warning.startswith("warning: trainval: shares 1 photo with val")
     (warning,) = check_dataset("voc", tmp_path, ["val", "val"], thorough=False).warnings()
     assert warning.startswith("warning: val: is trained on and scored on")
 

@@ -175,6 +175,15 @@ def test_pairs_are_told_by_stem_whatever_the_ending(tmp_path):
     assert [dataset.read(i)[1].tolist() for i in range(len(dataset))] == [[[1, 2]]] * 3
 
 
+@pytest.mark.parametrize("ending", [".avif", ".gif", ".webp"])
+def test_what_is_served_can_be_trained_on(tmp_path, ending):
+    photo, _ = write_pair("folder", tmp_path, "val", "a", [[1]])
+    Image.open(photo).save(photo.with_suffix(ending))
+    photo.unlink()
+    dataset = open_dataset("folder", tmp_path, "val")
+    assert (dataset.file(0), dataset.read(0)[0].size) == (f"images/a{ending}", (1, 1))
+
+
 def test_two_photos_of_one_stem_are_refused(tmp_path):
     photo, _ = write_pair("camvid", tmp_path, "val", "a", [[1]])
     Image.open(photo).save(photo.with_suffix(".jpg"))

@@ -109,7 +109,7 @@ def _absent(split: str, pixels: dict[str, int]) -> Iterator[Problem]:
 
 
 def _shared(splits: Sequence[str], pairs: dict[str, set[Path]]) -> Iterator[Problem]:
-    """Find photos that are trained on and scored on."""
+    """Find photos that are trained on and scored on, if both splits are used."""
     if len(set(splits)) < len(splits):
         text = "is trained on and scored on; the scores say little"
         yield Problem("splits that overlap", splits[0], text, is_error=False)
@@ -179,7 +179,7 @@ def check_dataset(
     Args:
         name: key in ``DATASETS``.
         data: as for ``open_dataset``.
-        splits: those to check; all that are there when empty.
+        splits: those to check; when empty, all that are there but for VOC's ``trainval``.
         classes: as for ``open_dataset``.
         others: as for ``open_dataset``.
         thorough: whether to decode every file, or only what takes a second or two.
@@ -196,7 +196,9 @@ def check_dataset(
         root = source.root(root)
         names, table = source.labels(root, classes, others)
         inspector = Inspector(source, root, source.palette(root), table)
-        splits = splits or source.splits(root) or [source.train]
+        # VOC's trainval is its train and its val, which matters to nobody who does not train on it.
+        present = [one for one in source.splits(root) if one != "trainval"]
+        splits = splits or present or [source.train]
     except InputError as error:
         report.problems.append(Problem("layout", name, str(error)))
     if report.ok and (stray := source.stray(root)):

@@ -14,8 +14,8 @@ from PIL import Image
 
 from ..metrics import IGNORE_INDEX
 from ..palette import Color, hex_code
-from ..photo import is_turned
-from .pairs import BROKEN, Files
+from ..photo import BOMBS, BROKEN, is_turned
+from .pairs import Files
 from .source import INVALID, Source
 
 SHOWN = 10  # colours and values of a mask that are listed
@@ -97,8 +97,8 @@ class Inspector:
     ) -> Iterator[Problem]:
         photo_name, mask_name = map(self.name, pair)
         if photo.mode.startswith(("I", "F")):
-            text = f"has mode {photo.mode}; save it as 8-bit RGB"
-            yield Problem("photos of more than 8 bits", photo_name, text)
+            text = f"has mode {photo.mode}, of which 8 bits are used"
+            yield Problem("photos of more than 8 bits", photo_name, text, is_error=False)
         if mask.mode not in ONE_CHANNEL:
             foreign = self.source.colored
             fix = foreign or "save class numbers, in one channel"
@@ -156,7 +156,7 @@ class Inspector:
             except FileNotFoundError:
                 text = "is not there; add it or take it off the list"
                 problems.append(Problem("missing files", self.name(path), text))
-            except BROKEN as error:
+            except (*BROKEN, *BOMBS) as error:
                 text = f"cannot be read ({error}); replace it"
                 problems.append(Problem("unreadable files", self.name(path), text))
         problems = problems or list(self._headers(pair, images[0], images[1], pixels))

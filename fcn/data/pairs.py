@@ -4,8 +4,6 @@ One convention: a mask holds class numbers in one channel. A palette PNG is read
 never by its colours; anything else that has colours is refused.
 """
 
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..photo import flatten
-
-ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-BROKEN = (  # what Pillow raises for a damaged file, beside its own OSErrors
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+from ..photo import BOMBS, BROKEN, ENDINGS, flatten
 
 Files = tuple[dict[str, Path], dict[str, Path]]
 """Photos by stem, and masks by stem."""
@@ -32,8 +19,9 @@ Files = tuple[dict[str, Path], dict[str, Path]]
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
+    endings = ENDINGS.split()
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() in ENDINGS and not path.name.startswith("."):
+        if path.suffix.lower() in endings and not path.name.startswith("."):
             if path.stem in found:
                 raise InputError(
                     f"{found[path.stem]} and {path.name} differ only in their endings, so that "
@@ -87,7 +75,7 @@ def read_photo(path: Path) -> Image.Image:
         with Image.open(path) as photo:
             photo.load()
             return flatten(photo)
-    except BROKEN as error:
+    except (*BROKEN, *BOMBS) as error:
         raise InputError(f"{path} cannot be read ({error}); replace the file") from error
 
 
@@ -100,7 +88,7 @@ def read_mask(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as mask:
             mode, values = mask.mode, np.array(mask)
-    except BROKEN as error:
+    except (*BROKEN, *BOMBS) as error:
         raise InputError(f"{path} cannot be read ({error}); replace the file") from error
     if values.ndim != 2 or values.min() < 0 or values.max() > 255:
         raise InputError(
