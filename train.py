@@ -17,9 +17,10 @@ from typing import Self
 
 try:
     import torch
+    from accelerate import PartialState
 except ModuleNotFoundError as error:
-    raise SystemExit("Training needs PyTorch: pip install -r requirements.txt") from error
-from accelerate import PartialState
+    told = f"Training needs the package {error.name}: pip install -r requirements.txt"
+    raise SystemExit(told) from error
 from tqdm import tqdm
 
 from fcn import checkpoint, refresh
@@ -134,8 +135,10 @@ def train(config: TrainConfig) -> Path:
     trainer = Trainer(config)
     is_main = trainer.accelerator.is_main_process
     with checkpoint.claimed(config.folder()) if is_main else nullcontext():
-        if is_main and not config.resume:
-            trainer.album.clear()
+        if is_main:
+            trainer.check_last()
+            if not config.resume:
+                trainer.album.clear()
         learn(trainer)
         if not trainer.progress.is_scored:  # a budget that was lowered since
             trainer.validate()
@@ -203,6 +206,8 @@ def parse(arguments: list[str] | None) -> TrainConfig:
     flags = vars(parser.parse_args(arguments))
     file = flags.pop("config")
     if flags.get("batch_size") == "auto":  # as many crops as the recipe says, split so as to fit
+        if flags.get("accumulate"):
+            raise InputError("--batch-size auto finds the passes itself: leave --accumulate out.")
         flags = {**flags, "accumulate": 0}
         del flags["batch_size"]
     return TrainConfig(**{**(read_config(file, TrainConfig) if file else {}), **flags})

@@ -56,7 +56,7 @@ def predict(gpus: int, size: float, step: float, args: argparse.Namespace) -> di
 
 
 def measure(config: TrainConfig, model: FCN, batch: int, crop: Sequence[int]) -> float:
-    """Seconds of a step on this machine's GPU, or on its processor if it has none; a median."""
+    """Seconds of a step on this machine's GPU, the median of three."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device, memory_format=find_layout(torch.device(device))).train()
     objective = Objective(model, config.stride, torch.ones(model.num_classes, device=device))
@@ -96,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = FCN(list(SCENE_PARSING), **given)
     groups = build_optimizer(model, config).param_groups
     size = 4 * sum(one.numel() for group in groups for one in group["params"])
+    if not args.step_seconds and not torch.cuda.is_available():
+        parser.error("there is no GPU here to measure a step on: give --step-seconds")
     step = args.step_seconds or measure(config, model, args.batch_size, args.crop)
     rows = [predict(gpus, size, step, args) for gpus in GPUS]
     assumptions = [

@@ -119,10 +119,12 @@ class ConfusionMatrix:
         width = max(map(len, (*self.classes, "mean")))
         lines = [f"{'class':{width}}    IoU   acc.  pixels"]
         for index, (name, iou) in enumerate(self.per_class_iou.items()):
-            accuracy = self.counts[index, index] / totals[index] if totals[index] else np.nan
+            accuracy = self.counts[index, index] / totals[index] if totals[index] else None
             share = totals[index] / max(totals.sum(), 1)
-            shown = "     -" if iou is None else f"{100 * iou:6.1f}"
-            lines.append(f"{name:{width}} {shown} {100 * accuracy:6.1f} {100 * share:6.1f}%")
+            iou_text, accuracy_text = (
+                f"{'-' if one is None else f'{100 * one:.1f}':>6}" for one in (iou, accuracy)
+            )
+            lines.append(f"{name:{width}} {iou_text} {accuracy_text} {100 * share:6.1f}%")
         lines.append(f"{'mean':{width}} {100 * self.mean_iou:6.1f} {100 * self.mean_accuracy:6.1f}")
         lines.append(
             f"pixel accuracy {100 * self.pixel_accuracy:.1f}, fwIoU {100 * self.fw_iou:.1f}"

@@ -41,7 +41,7 @@ def test_what_needs_training_packages_says_so() -> None:
     assert run_lean("fcn", "segment", "--help").returncode == 0
     training = run_lean("train")
     assert training.returncode == 1
-    assert training.stderr == "Training needs PyTorch: pip install -r requirements.txt\n"
+    assert training.stderr == "Training needs the package torch: pip install -r requirements.txt\n"
 
 
 @pytest.fixture
@@ -162,6 +162,12 @@ def test_evaluate_takes_the_data_set_of_the_training(tiny_checkpoint, tmp_path, 
     assert "add --dataset" in capsys.readouterr().err
     checkpoint.write_json(folder / "training.json", {"config": {"dataset": "shapes"}})
     assert run("evaluate", folder, "--limit", 1) == 0
+    assert "shapes val, 1 photos" in capsys.readouterr().out
+    trained = {"dataset": "shapes", "val_split": "train"}
+    checkpoint.write_json(folder / "training.json", {"config": trained})
+    assert run("evaluate", folder, "--limit", 1) == 0
+    assert "shapes train, 1 photos" in capsys.readouterr().out
+    assert run("evaluate", folder, "--limit", 1, "--split", "val") == 0
     assert "shapes val, 1 photos" in capsys.readouterr().out
 
 

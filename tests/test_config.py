@@ -61,6 +61,8 @@ def test_an_automatic_batch_keeps_the_recipe_and_finds_how_to_split_it(tmp_path:
     assert (config.batch_size, config.accumulate) == (12, 0)
     assert train.parse(["--batch-size", "auto"]) == TrainConfig()
     assert train.parse(["--batch-size", "6"]).batch_size == 6
+    with pytest.raises(InputError, match="leave --accumulate out"):
+        train.parse(["--batch-size", "auto", "--accumulate", "4"])
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"config": 3}', '{"sede": 1}'])

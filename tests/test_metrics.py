@@ -43,6 +43,7 @@ def test_an_empty_matrix_scores_nothing() -> None:
 def test_summary_is_json_and_the_table_names_every_class(matrix: ConfusionMatrix) -> None:
     assert json.loads(json.dumps(matrix.summary())) == matrix.summary()
     assert all(name in matrix.table() for name in matrix.classes)
+    assert "nan" not in ConfusionMatrix(["sky", "road"]).table()
 
 
 @pytest.mark.parametrize(

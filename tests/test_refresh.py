@@ -172,6 +172,17 @@ def client(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
     assert TOKEN not in client.said
 
 
+@pytest.mark.usefixtures("run")
+def test_a_run_may_start_from_a_network_of_the_hub(
+    client: HubClient, few_shapes: Path, tmp_path: Path
+) -> None:
+    arguments = [*TINY.split(), "--dataset", "folder", "--data", str(few_shapes)]
+    arguments += ["--init", "me/net@v1", "--output", str(tmp_path / "run")]
+    answer = client.ask("train", arguments=arguments, variables={})
+    assert answer["status"] == 0, answer["err"]
+    assert "Started from me/net@v1; new or left out: " in answer["err"]
+
+
 def write_run(folder: Path, **metrics: object) -> Path:
     """A checkpoint with these scores and a few bytes for weights."""
     folder.mkdir(exist_ok=True)

@@ -103,6 +103,13 @@ def test_the_table_prints_its_assumptions_and_the_gradients_of_the_network(root,
     assert f"gradients are {4e-6 * (stages + classifier + scores + kernels):.1f} MB" in shown
 
 
+def test_a_step_is_not_measured_where_there_is_no_gpu(scaling, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        scaling.main([])
+    assert "give --step-seconds" in capsys.readouterr().err
+
+
 def test_a_step_is_measured(scaling):
     start = time.perf_counter()
     seconds = scaling.measure(TrainConfig(), build_tiny(["sky", "road"]), 1, (32, 48))

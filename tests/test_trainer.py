@@ -17,7 +17,7 @@ from fcn.demo.examples import find_examples
 from fcn.errors import InputError
 from fcn.head import NEEDED_AT, STRIDES
 from fcn.metrics import IGNORE_INDEX
-from fcn.training import report, trainer
+from fcn.training import plots, report, trainer
 from fcn.training.config import TrainConfig
 from fcn.training.learning import Objective, build_optimizer
 from fcn.training.trainer import Trainer
@@ -127,6 +127,29 @@ def test_a_run_is_resumed_where_memory_is_laid_out_otherwise(
             assert resumed.optimizer.state[one]["exp_avg"].stride() == one.stride()
     take(resumed, 2)
     assert_same_weights(through, resumed, atol=1e-5, rtol=0)
+
+
+def test_a_run_that_another_process_went_on_with_is_left_to_it(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    late, first = Trainer(config), Trainer(config)
+    late.check_last()
+    first.save()
+    with pytest.raises(InputError, match="already holds a run"):
+        late.check_last()
+    resumed = Trainer(dataclasses.replace(config, resume=True))
+    resumed.check_last()
+    take(first, 1)
+    first.save()
+    with pytest.raises(InputError, match="Another process has trained in"):
+        resumed.check_last()
+
+
+def test_a_class_may_be_called_what_it_likes(tmp_path: Path) -> None:
+    names = ["a", "$x^$", "_b_ & <c>"]
+    shown = {name: 0.5 for name in names}
+    metrics = {"per_class_iou": shown, "mean_iou": 0.5, "classes": names}
+    for draw in (plots.plot_per_class, plots.plot_confusion):
+        draw({**metrics, "confusion": [[1] * 3] * 3}).savefig(tmp_path / "plot.png")
 
 
 def test_a_resumed_run_takes_new_rates_but_no_new_layers(

@@ -36,7 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``evaluate``."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
     add_data_flags(parser, is_trained=True)
-    parser.add_argument("--split", help="any that is there (default: the data set's val)")
+    parser.add_argument("--split", help="any that is there (default: what it was chosen on)")
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="only the first N photos (default: all)"
     )
@@ -60,8 +60,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def open_for(segmenter: Segmenter, args: argparse.Namespace) -> SegmentationDataset:
     """Open the split to score; without ``--classes``, with the checkpoint's if it has them all."""
-    source, known = DATASETS[args.dataset], segmenter.classes
-    where = (args.dataset, args.data, args.split or source.val)
+    known = segmenter.classes
+    where = (args.dataset, args.data, args.split)
     dataset = open_dataset(*where, args.classes, args.others)
     some = set(known) <= {*dataset.classes, BACKGROUND}
     if args.classes or not some or known == dataset.classes:
@@ -79,6 +79,8 @@ def complete(segmenter: Segmenter, args: argparse.Namespace) -> None:
     args.dataset = choose_dataset(args.dataset, trained, args.checkpoint)
     usual = "background" if BACKGROUND in segmenter.classes else "ignore"
     args.others = args.others or trained.get("others", usual)
+    chosen_on = trained.get("val_split") if args.dataset == trained.get("dataset") else ""
+    args.split = args.split or chosen_on or DATASETS[args.dataset].val
 
 
 def scales(text: str) -> tuple[float, ...]:

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     model.inference_size, model.temperature = segmenter.inference_size, segmenter.temperature
     model.absent_below, model.doubt_below = segmenter.absent_below, doubt_below
-    # In a copy: what is stopped half way, or fills the disk, spoils nothing.
+    # In a copy: what is stopped or fills the disk before all is ready spoils nothing.
     with TemporaryDirectory(prefix=".fit-", dir=folder.parent) as place:
         draft = Path(place, folder.name)
         draft.mkdir()

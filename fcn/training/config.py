@@ -65,7 +65,9 @@ class TrainConfig:
     backbone_weights: str = option(
         "imagenet", "safetensors file with VGG's convolutions; imagenet downloads; none is random"
     )
-    init: str = option("", "checkpoint to start from instead; layers that do not fit start anew")
+    init: str = option(
+        "", "checkpoint or Hub id to start from instead; layers that do not fit start anew"
+    )
     frozen_stages: int = option(2, "VGG stages, from the first, that stay as they are")
     learn_deconvolution: bool = option(True, "train the upsampling kernels; else bilinear")
 

@@ -122,7 +122,7 @@ def draw_passes(
 def count_workers() -> int:
     """How many processes read for this one: a core each, shared with others of the machine."""
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torchrun has it
-    return min(max(count_cores() // beside, 1), 8)
+    return min(max(count_cores() // beside, 1), 16)
 
 
 def is_lost_reader(error: RuntimeError) -> bool:

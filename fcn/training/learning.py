@@ -113,9 +113,11 @@ def find_weights(config: TrainConfig) -> tuple[dict[str, Tensor] | None, vgg.Nor
     return vgg.read_backbone_weights(Path(config.backbone_weights), config.head)
 
 
-def build_model(config: TrainConfig, train_set: SegmentationDataset) -> FCN:
-    """A fresh network for a data set, with ImageNet's weights or those of ``--init``."""
-    source = saving.load(config.init) if config.init else None
+def build_model(
+    config: TrainConfig, train_set: SegmentationDataset, init: Path | None = None
+) -> FCN:
+    """A fresh network for a data set, with ImageNet's weights or those of a checkpoint."""
+    source = saving.load(init) if init else None
     weights, normalisation = (
         find_weights(config) if source is None else (None, source.normalisation)
     )

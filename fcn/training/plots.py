@@ -42,7 +42,9 @@ def plot_per_class(metrics: dict[str, Any]) -> Figure:
     known = {name: iou for name, iou in metrics["per_class_iou"].items() if iou is not None}
     names = sorted(known, key=lambda name: known[name])
     figure, axes = build_figure(7, 0.8 + 0.26 * max(len(names), 1))
-    bars = axes.barh(names, [100 * known[name] for name in names], height=0.7)
+    ticks = range(len(names))
+    bars = axes.barh(ticks, [100 * known[name] for name in names], height=0.7)
+    axes.set_yticks(ticks, names, parse_math=False)  # a dollar is a dollar
     axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     axes.axvline(100 * metrics["mean_iou"], color="0.4", lw=1, ls="--")
     axes.set(xlim=(0, 105), xlabel=f"IoU in per cent, mean {100 * metrics['mean_iou']:.1f} dashed")
@@ -59,8 +61,10 @@ def plot_confusion(metrics: dict[str, Any]) -> Figure:
     figure, axes = build_figure(side, side)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     ticks, names, points = range(size), metrics["classes"], min(8, 700 / size)
-    axes.set_xticks(ticks, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=points)
-    axes.set_yticks(ticks, names, fontsize=points)
+    axes.set_xticks(ticks, names, parse_math=False, fontsize=points)
+    axes.set_yticks(ticks, names, parse_math=False, fontsize=points)
+    for label in axes.get_xticklabels():
+        label.set(rotation=60, ha="right", rotation_mode="anchor")
     axes.set(xlabel="prediction", ylabel="label", title="Share of each label's pixels, in per cent")
     for row in range(size if size <= 25 else 0):
         for column in range(size):

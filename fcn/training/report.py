@@ -52,12 +52,15 @@ th:first-child, td:first-child {{ text-align: left }}
 """
 
 
-def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
+def describe_origin(
+    config: TrainConfig, last: Path | None, init: Path | None = None
+) -> dict[str, Any]:
     """What a run's weights were at first, and all that they are made of.
 
     Args:
         config: Of the run.
         last: The checkpoint that it goes on from if it is resumed: its origin stays.
+        init: The checkpoint that it starts from, if there is one.
 
     Returns:
         Part of ``training.json``; ``hardware`` and ``torch`` are what the run was on so far.
@@ -66,11 +69,10 @@ def describe_origin(config: TrainConfig, last: Path | None) -> dict[str, Any]:
         told = checkpoint.read_json(last, "training.json")
         kept = {key: told.get(key, "") for key in ("backbone_weights", "init", "hardware", "torch")}
         return {**kept, "sources": told_sources(told)}
-    init = Path(config.init).name if config.init else ""
-    before = checkpoint.read_json(checkpoint.resolve(config.init), "training.json") if init else {}
+    before = checkpoint.read_json(init, "training.json") if init else {}
     return {
         "backbone_weights": Path(config.backbone_weights).name,
-        "init": init,
+        "init": Path(config.init).name,
         "sources": list_sources(config, before),
         "hardware": "",
         "torch": "",

@@ -28,7 +28,7 @@ from ..head import Upscore
 from ..metrics import ConfusionMatrix
 from ..model import FCN
 from ..segmentation import Segmentation
-from ..segmenter import Segmenter
+from ..segmenter import Segmenter, find_checkpoint
 from . import report
 from .album import Album, choose_pictures
 from .config import TrainConfig, spell
@@ -69,6 +69,7 @@ class Trainer:
             # PyTorch's convolutions there do not work any more in a process that has once run out
             # of memory, so nothing is tried.
             splits = splits[:1]
+        pictures = choose_pictures(self.train_set, self.val_set, config.watch)
         self.begin()
         weights = weigh_classes(self.train_set, config.balance)
         self.objective = Objective(self.model, config.stride, weights)
@@ -76,7 +77,6 @@ class Trainer:
         self.objective.checkpoint_activations(self.split.recompute)
         prepared = self.accelerator.prepare(self.objective, self.optimizer)
         self.parallel, self.optimizer = prepared
-        pictures = choose_pictures(self.train_set, self.val_set, config.watch)
         named = self.train_set.classes, self.train_set.palette
         self.album = Album(self.run / "album", pictures, *named)
         start_tracker(self.accelerator, config)
@@ -85,9 +85,11 @@ class Trainer:
     def begin(self) -> None:
         """Build the network and its optimizer, or read those of the run that goes on."""
         config, last = self.config, self.find_last()
-        self.origin = report.describe_origin(config, last)
+        self.last = last
+        init = find_checkpoint(config.init)[0] if config.init and not last else None
+        self.origin = report.describe_origin(config, last, init)
         torch.manual_seed(config.seed)
-        self.model = saving.load(last) if last else build_model(config, self.train_set)
+        self.model = saving.load(last) if last else build_model(config, self.train_set, init)
         self.model.train()
         self.optimizer = build_optimizer(self.model, config)
         if last:
@@ -124,6 +126,17 @@ class Trainer:
         if not folder.is_dir():
             raise InputError(f"{self.run} holds no run to resume; leave out --resume to start one.")
         return folder
+
+    def check_last(self) -> None:
+        """Insist that the run's folder is as it was when this one began to read it.
+
+        Raises:
+            InputError: If another process has trained there since.
+        """
+        if self.find_last() != self.last:
+            raise InputError(
+                f"Another process has trained in {self.run} meanwhile: give the command again."
+            )
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; rates and decay are those of the present config."""
