@@ -111,8 +111,8 @@ TEMPLATE = """
       <dt><kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd></dt><dd>zoom in, out, reset</dd>
       <dt><kbd>← ↑ ↓ →</kbd></dt><dd>move a slider, a divider, or the zoomed photo</dd>
     </dl>
-    <p><label><input class="fcn-anywhere" type="checkbox" checked>
-      They work anywhere on the page, not only on the photo</label></p>
+    <label><input class="fcn-anywhere" type="checkbox" checked>
+      They work anywhere on the page, not only on the photo</label>
     <form method="dialog"><button>Close</button></form>
   </dialog>
 </figure>

@@ -128,7 +128,10 @@ async function addStrides({ run, strides }) {
 async function show(payload) {
   const mine = ++turn;
   result = payload.mask ? payload : null;
-  if (result) setBusy(true);
+  if (result) {
+    setBusy(true);
+    find('.fcn-rows').style.setProperty('--rows', payload.classes.length);
+  }
   if (!payload.mask) {
     clear();
     tell(payload);
