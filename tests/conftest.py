@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from fakehub import FakeHub
 
 from fcn import checkpoint, saving
+from fcn.data import datasets
 from fcn.data.shapes import SHAPES
 from fcn.model import FCN
 from fcn.palette import distinct
@@ -49,10 +50,11 @@ def fresh_accelerate() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def fits_on_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs choose how they are served on a few photos: on all, that takes them longest."""
+def scores_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs be scored, and choose how they are served, on few photos: most of their time."""
     monkeypatch.setattr(fitting, "PHOTOS", 10)
     monkeypatch.setattr(fitting, "TRAINING_PHOTOS", 10)
+    monkeypatch.setitem(datasets.SHAPES_COUNT, "val", 10)
 
 
 def build_tiny(classes: list[str], **arguments: object) -> FCN:

@@ -321,7 +321,7 @@ def test_mistaken_classes_are_answered(classes, others, message):
 def test_shapes_are_a_function_of_split_and_index():
     train, val = (open_dataset("shapes", "", split) for split in ("train", "val"))
     again = open_dataset("shapes", "anywhere", "train")
-    assert (len(train), len(val)) == (200, 50)
+    assert (len(train), len(val)) == (200, 10)  # 50, but for tests
     for index in (0, 199):
         for one, other in zip(train.read(index), again.read(index), strict=True):
             assert np.array_equal(one, other)
@@ -332,7 +332,7 @@ def test_shapes_are_a_function_of_split_and_index():
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_shapes_show_every_class_and_nothing_else(split):
     dataset = open_dataset("shapes", "", split)
-    seen = [dataset.read(index)[1] for index in range(40)]
+    seen = [dataset.read(index)[1] for index in range(min(40, len(dataset)))]
     counts = np.bincount(np.ravel(seen))
     assert len(counts) == len(SHAPES)
     assert (counts > 0.03 * counts.sum()).all()

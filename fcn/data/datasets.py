@@ -36,12 +36,12 @@ def _folder_palette(root: Path) -> dict[str, Color]:
     return dict(zip(names, distinct(len(names)), strict=True))
 
 
-_SHAPES_COUNT = {"train": 200, "val": 50}
+SHAPES_COUNT = {"train": 200, "val": 50}
 
 
 def _shapes_files(_root: Path, split: str) -> Files:
     """Name the scenes: a drawn pair has no file, and its name is the seed it is drawn from."""
-    names = {f"{i:05d}": Path(split, f"{i:05d}") for i in range(_SHAPES_COUNT[split])}
+    names = {f"{i:05d}": Path(split, f"{i:05d}") for i in range(SHAPES_COUNT[split])}
     return names, names
 
 
@@ -104,7 +104,7 @@ DATASETS: dict[str, Source] = {
         layout="no files",
         size=96,
         palette=lambda root: SHAPES,
-        splits=lambda root: list(_SHAPES_COUNT),
+        splits=lambda root: list(SHAPES_COUNT),
         files=_shapes_files,
         read=_read_shapes,
     ),
