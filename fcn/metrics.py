@@ -2,7 +2,7 @@
 
 The convention: rows are labels, columns are predictions, pixels labelled ``IGNORE_INDEX`` do not
 count. A matrix is filled over a whole split and divided once at the end; averaging IoU over
-pictures or batches gives another, larger number. The four scores are those of Long, Shelhamer and
+pictures or batches gives another number. The four scores are those of Long, Shelhamer and
 Darrell (CVPR 2015), section 5.
 """
 

@@ -1,9 +1,10 @@
 """Which classes a picture shows at all, from features pooled over the whole of it.
 
-The score of a cell sees little of the picture, and calls the fur of a toy a dog. Pooled features
-also tell of the room around it. A linear classifier per class on them, as EncNet has it (Zhang et
-al. 2018), is fitted after training: it changes no other layer, and what a photo cannot show is left
-out of it. The convention: it is fitted on whole photos at the size that the network serves them at.
+The score of a cell depends mostly on what is near it, which may take the fur of a toy for a dog.
+Pooled features also tell of the room around it. A linear classifier per class on them, as EncNet
+has it (Zhang et al. 2018), is fitted after training: it changes no other layer, and what a photo
+cannot show is left out of it. The convention: it is fitted on whole photos at the size that the
+network serves them at.
 """
 
 import torch

@@ -119,7 +119,7 @@ class SegmentationDataset:
         split: the split as it was asked for.
         classes: class names in label order.
         palette: one RGB colour per class.
-        size: long side in pixels that photos are scaled to for training and serving.
+        size: long side in pixels that photos are scaled to for training, unless a run says another.
         pairs: photo and mask of each item.
         whole: how many pairs the split should have; more than it has if some are missing.
         table: (256,) uint8, the label that each stored mask value stands for.

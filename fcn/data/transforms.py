@@ -25,10 +25,10 @@ class Recipe(NamedTuple):
     Attributes:
         crop_size: (H, W) of a sample, in pixels; what the photo does not fill is 255 in the labels
             and grey in the photo.
-        size: Long side in pixels that a photo has at scale 1: as when it is served, where it is
-            enlarged twofold at most.
+        size: Long side in pixels that a photo has at scale 1; as where it is served, it is enlarged
+            twofold at most.
         scale: Range of a random factor on top, drawn evenly on a logarithmic scale.
-        flip: Whether every other sample is mirrored, left to right.
+        flip: Whether half of the samples, at random, are mirrored left to right.
         color: How far brightness, contrast and saturation may stray, in [0, 1); 0 for not at all.
     """
 

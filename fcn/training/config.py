@@ -63,7 +63,9 @@ class TrainConfig:
     dropout: float = option(0.3, "share of fc6 and fc7 channels dropped")
     context: bool = option(True, "let the compact fc6 see the mean of the whole picture, too")
     backbone_weights: str = option(
-        "imagenet", "safetensors file with VGG's convolutions; imagenet downloads; none is random"
+        "imagenet",
+        "safetensors file with VGG's layers; imagenet downloads them; none is random, which wants"
+        " --frozen-stages 0 and a higher --backbone-lr",
     )
     init: str = option(
         "", "checkpoint or Hub id to start from instead; layers that do not fit start anew"
@@ -116,7 +118,7 @@ class TrainConfig:
         ["auto", "fp32", "bf16"],
     )
     workers: int = option(
-        -1, "processes that read and augment, for each GPU; -1 shares out the cores, up to 8"
+        -1, "processes that read and augment, for each GPU; -1 shares out the cores, up to 16"
     )
     seed: int = option(0, "of everything random")
 
