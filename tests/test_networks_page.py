@@ -248,7 +248,7 @@ def test_the_model_tab_follows_a_quick_change_of_mind(visit_both):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
-    visitor = visit_both(width, scheme)
+    visitor, before = visit_both(width, scheme), set(Path(get_upload_folder()).rglob("curves.png"))
     chooser = visitor.page.get_by_role("group", name="Network")
     expect(chooser).to_contain_text(f"12.5 % mIoU on shapes {HOSTILE}")
     expect(chooser).not_to_contain_text("checkpoints/")  # as their names differ
@@ -274,3 +274,5 @@ def test_the_model_tab_is_about_the_chosen_network(visit_both, width, scheme):
     visitor.page.get_by_role("tab", name="Model").click()
     expect(numbers.get_by_role("heading", name="tiny")).to_be_visible()
     expect(pictures).to_have_count(0)
+    # Or who asks again and again would fill the disk.
+    assert set(Path(get_upload_folder()).rglob("curves.png")) == before

@@ -76,8 +76,22 @@ def test_what_comes_after_the_start_goes_and_gradio_forgets_it(
     assert page.upload_file_set == {str(built)}
 
 
+def test_what_a_killed_server_left_goes_when_the_next_one_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    code = "import os; from fcn.demo import sweep; sweep.take_folder(); os._exit(1)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (left,) = tmp_path.iterdir()
+    mine = sweep.take_folder()
+    assert not left.exists()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    # Who still runs keeps its own.
+    assert {mine, sweep.take_folder()} == set(tmp_path.iterdir())
+
+
 def test_at_the_end_nothing_is_left(tmp_path: Path) -> None:
-    code = "from fcn import sweep; (sweep.take_folder() / 'a.png').write_bytes(b'')"
+    code = "from fcn.demo import sweep; (sweep.take_folder() / 'a.png').write_bytes(b'')"
     environment = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []

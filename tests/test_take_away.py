@@ -2,7 +2,10 @@
 
 import io
 import json
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -16,6 +19,17 @@ from fcn.demo import rle
 @pytest.fixture(scope="module")
 def client(served) -> Client:
     return Client(served.url, verbose=False)
+
+
+def test_a_question_has_a_limit_that_uploads_have_not(served):
+    long = json.dumps({"data": ["x" * 1_100_000], "fn_index": 0, "session_hash": "a"}).encode()
+    headers = {"Content-Type": "application/json"}
+    for path in ("queue/join", "run/segment", "call/segment"):
+        with pytest.raises(HTTPError, match="413"):
+            urlopen(Request(f"{served.url}gradio_api/{path}", long, headers))
+    assert len(long) < len(noise := png(Image.effect_noise((1400, 1400), 90)))
+    answer = httpx.post(f"{served.url}gradio_api/upload", files={"files": ("a.png", noise)})
+    assert answer.status_code == 200
 
 
 def test_downloads_hold_what_the_api_gives(visit, served, client, tmp_path):

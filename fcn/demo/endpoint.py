@@ -46,7 +46,8 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
         """Segment a photo at its own size.
 
         Args:
-            photo: A picture of any common kind, of at most 20 MB and 40 megapixels.
+            photo: A picture of any common kind, of at most 20 MB and 40 megapixels; in base64 it
+                has to have less than 1 MB.
             opacity: How much the colours cover the photo in the overlay, from 0 to 1.
             stride: The finest score map that is used: 32, 16 or 8 pixels a score.
             network: Where its weights came from, for a page that offers several; the first of them

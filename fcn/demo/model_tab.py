@@ -43,13 +43,15 @@ def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
         chooser: What ``build_chooser`` gave.
     """
     first = next(iter(networks.values()))
+    # Once: what a browser may ask for again and again must not fill the disk.
+    pictures_of = {source: find_pictures(one) for source, one in networks.items()}
     css = (WEB / "model.css").read_text(encoding="utf-8")
     with gr.Row(elem_id="model"):
         numbers = gr.HTML(
             describe(first), css_template=css, apply_default_css=False, elem_id="numbers"
         )
         pictures = gr.HTML(
-            find_pictures(first),
+            pictures_of[first.source],
             html_template='<div class="pictures"></div>',
             css_template=css,
             js_on_load=SHOW_PICTURES,
@@ -59,7 +61,7 @@ def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
 
     def show(source: str) -> tuple[str, list[dict[str, Any]]]:
         chosen = pick(networks, source)
-        return describe(chosen), find_pictures(chosen)
+        return describe(chosen), pictures_of[chosen.source]
 
     chooser.choose(
         show,

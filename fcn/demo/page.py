@@ -12,9 +12,10 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InputError
 from ..palette import BACKGROUND
@@ -38,6 +39,8 @@ HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
 LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
+LARGEST_BODY = 1_000_000  # bytes
+SESSIONS = 200  # whose latest questions are kept
 UNKNOWN = "The photo is not known any more: choose it again."
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -148,6 +151,31 @@ class CompressedPage(GZipMiddleware):
         await (super().__call__ if is_page else self.app)(scope, receive, send)
 
 
+class SmallBodies:
+    """Refuses what is larger than any question of the page: Gradio keeps them, for each visitor.
+
+    Photos come as uploads, which have a limit of their own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > LARGEST_BODY:
+                raise HTTPException(413, "Send photos by /upload; a question has less than 1 MB.")
+            return message
+
+        is_question = scope["type"] == "http" and not scope["path"].endswith("/upload")
+        await self.app(scope, counted if is_question else receive, send)
+
+
 def launch_options() -> dict[str, Any]:
     """What the page needs from ``launch``; all else is left to Gradio's environment variables."""
     theme = gr.themes.Default(
@@ -158,11 +186,12 @@ def launch_options() -> dict[str, Any]:
     ).set(body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300")
     return {
         "theme": theme,
-        "app_kwargs": {"middleware": [Middleware(CompressedPage)]},
+        "app_kwargs": {"middleware": [Middleware(CompressedPage), Middleware(SmallBodies)]},
         "css_paths": viewer.WEB / "page.css",
         "footer_links": ["api", "settings"],
         "max_file_size": f"{MAX_MEGABYTES}mb",
         "run_history": False,
+        "state_session_capacity": SESSIONS,
         "ssr_mode": False,
     }
 

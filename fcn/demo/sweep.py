@@ -16,18 +16,30 @@ from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
+from filelock import FileLock, Timeout
 
+PREFIX, LOCK = "fcn-", ".lock"
 AGE = 3600.0  # seconds
 SWEEPS = 12  # in that time
 
 
 def take_folder() -> Path:
-    """Make a folder for Gradio's files that goes at exit; to be called before a page is built."""
+    """Make a folder for Gradio's files that goes at exit; to be called before a page is built.
+
+    Folders of servers that were killed go now.
+    """
     wanted = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     wanted.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="fcn-", dir=wanted)).resolve()
+    for left in wanted.glob(f"{PREFIX}*/{LOCK}"):
+        # The system frees the lock of a process that ends in any way.
+        with suppress(OSError, Timeout), FileLock(left, timeout=0):
+            shutil.rmtree(left.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=wanted)).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    lock = FileLock(folder / LOCK)
+    lock.acquire()
+    atexit.register(lock.release)
     return folder
 
 
