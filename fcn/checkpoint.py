@@ -72,6 +72,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # half a character could not be shown
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not JSON: {error}") from error
     if not isinstance(value, dict):

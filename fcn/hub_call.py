@@ -198,6 +198,8 @@ def _of_status(error: HfHubHTTPError, about: str) -> str:
         return f"The Hub forbids this for {about} (403): the token lacks the right."
     if status == 404:
         return f"{about} is not on the Hub (404)."
+    if status == 412:
+        return f"Somebody else pushed to {about} at the same time (412): give the command again."
     if status == 429:
         wait = error.response.headers.get("Retry-After", "")
         after = f" for {wait} s" if wait.isdigit() else ""

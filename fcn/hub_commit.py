@@ -75,7 +75,11 @@ def commit_files(
                 watch.move()
         deletions = [CommitOperationDelete(name) for name in stale if name not in files]
         commit = api.create_commit(
-            repo_id, [*additions, *deletions], commit_message=message, repo_type=repo_type
+            repo_id,
+            [*additions, *deletions],
+            commit_message=message,
+            repo_type=repo_type,
+            parent_commit=before.sha,  # or what is left out as unchanged may be another's by now
         )
     watch.move()
     return commit, commit.oid != before.sha

@@ -25,10 +25,11 @@ from huggingface_hub import (
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from .errors import InputError
 from .hub_call import PATIENCE, Watch, ask, parse_id
-from .inference.engines import ONNX_NAME
+from .inference.engines import ONNX_NAME, weights_of
 
 FILES = (CONFIG_NAME, WEIGHTS_NAME, ONNX_NAME, "metrics.json", "training.json")
 LARGEST = 1_000_000_000  # bytes that a pull may have
+LARGEST_SMALL, MOST_SMALL = 5_000_000, 20  # JSON and pictures: bytes of one, and how many
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -104,6 +105,12 @@ def read_listing(name: str) -> Listing:
     size = sum(one.size for one in files.values())
     if size > LARGEST:
         raise InputError(f"{name} has {size / 1e9:.1f} GB, more than {LARGEST / 1e9:.0f} GB.")
+    small = {one: file.size for one, file in files.items() if one.endswith((".json", ".png"))}
+    if len(small) > MOST_SMALL or max(small.values()) > LARGEST_SMALL:
+        raise InputError(
+            f"{name} has more than {MOST_SMALL} JSON files and pictures, or one of more than"
+            f" {LARGEST_SMALL / 1e6:.0f} MB."
+        )
     return Listing(repo_id, info.sha or "", files)
 
 
@@ -145,6 +152,13 @@ def _fetch(name: str, watch: Watch) -> Pulled:
             raise InputError(f"{name} came damaged: {one} is not what the commit says.")
         folder = file.parent
         watch.move()
+    if is_left := listing.files.keys() - set(wanted):
+        (left,) = is_left  # the weights, which the int8 file stands for
+        if weights_of(folder / ONNX_NAME) != listing.files[left].digest:
+            raise InputError(
+                f"{name} has an {ONNX_NAME} of other weights than those beside it, and without"
+                " torch nothing else runs here (python -m fcn export makes it anew)."
+            )
     with suppress(OSError, ValueError):  # it only serves a later pull that fails
         draft = _note_of(name).with_suffix(".draft")
         draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")

@@ -7,7 +7,7 @@ checkpoint is loaded, so that all that reads it later may rely on it.
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .checkpoint import CONFIG_NAME
 from .errors import InputError
@@ -15,6 +15,7 @@ from .palette import MAX_CLASSES
 
 # More than a server has memory for, and bounds for strangers' files.
 LARGEST_SIZE = 8192  # pixels
+LONGEST_NAME = 200  # characters
 LARGEST_WIDTH = 8192  # channels of fc6 and fc7; the paper's have 4096
 
 Three = Field(min_length=3, max_length=3)
@@ -22,12 +23,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Color = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Three]
 
 
+def check_name(name: str) -> str:
+    """Refuse what a page or a terminal would not show as the name of a class."""
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"a class has more than {LONGEST_NAME} characters, or some not to be seen")
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+
+
 class Built(BaseModel):
     """The values that say how much memory a network takes, to be checked before it is built."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    classes: Annotated[list[str], Field(min_length=1, max_length=MAX_CLASSES)]
+    classes: Annotated[list[Name], Field(min_length=1, max_length=MAX_CLASSES)]
     width: Annotated[int, Field(gt=0, le=LARGEST_WIDTH)] = 1024
 
 

@@ -320,12 +320,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def make_commit(self, groups: dict[str, str]) -> None:
         if not (repo := self.repo()) or not self.may_write():
-            return
+            return None
         files = dict(repo.head.files)
+        if self.fault.kind == "overtaken":
+            repo.commit(files)
         for line in self.body.splitlines():
             operation = json.loads(line)
             value = operation["value"]
-            if operation["key"] == "file":
+            if operation["key"] == "header":
+                if value.get("parentCommit") not in (None, repo.head.oid):
+                    return self.refuse(412, "", "A commit has happened since")
+            elif operation["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif operation["key"] == "lfsFile":
                 files[value["path"]] = self.hub.uploads[value["oid"]]
@@ -333,7 +338,7 @@ class Handler(BaseHTTPRequestHandler):
                 del files[value["path"]]
         oid = repo.commit(files).oid
         url = f"{self.hub.url}/{self.id}/commit/{oid}"
-        self.say({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
+        return self.say({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
 
     def tag(self, groups: dict[str, str]) -> None:
         if not (repo := self.repo()) or not self.may_write():

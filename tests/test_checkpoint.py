@@ -15,6 +15,12 @@ def fill_with(text: str):
     return fill
 
 
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"dataset": "\\ud800"}')
+    with pytest.raises(InputError, match=r"metrics\.json is not JSON.*surrogates"):
+        checkpoint.read_json(tmp_path, "metrics.json")
+
+
 def test_a_run_a_pointer_and_a_folder_mean_the_same_checkpoint(tmp_path: Path) -> None:
     folder = checkpoint.publish(tmp_path, "best", 10, fill_with("{}"))
     assert {checkpoint.resolve(path) for path in (tmp_path, tmp_path / "best", folder)} == {folder}

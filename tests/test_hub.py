@@ -207,6 +207,7 @@ PUSH_FAULTS = {
     "429 for long": (Fault("status", 429, "preupload"), SILENT),
     "500": (Fault("status", 500), r"out of order \(500\): try again later"),
     "500 at the end": (Fault("status", 500, "commit"), r"out of order \(500\)"),
+    "overtaken": (Fault("overtaken"), r"Somebody else pushed to me/x at the same time \(412\)"),
     "drop": (Fault("drop"), SILENT),
     "silence": (Fault("silence"), SILENT),
     "silence at the end": (Fault("silence", 0, "commit"), SILENT),
@@ -303,6 +304,19 @@ PULL_FAULTS = {
     "hash of weights": (Fault("hash", 0, "safetensors"), "me/x came damaged: model.safetensors"),
     "large": (Fault("large"), r"me/x has \d+\.0 GB, more than 1 GB"),
 }
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"metrics.json": b" " * 5_000_001}, {f"{number}.png": b"\x89PNG\0" for number in range(20)}],
+    ids=["a large JSON file", "many pictures"],
+)
+def test_what_is_read_and_shown_whole_has_a_limit(
+    hub: FakeHub, client: HubClient, folder: Path, more: dict[str, bytes]
+) -> None:
+    hub.put("me/much", {**contents(folder), **more})
+    answer = client.run("pull", "me/much")
+    assert "more than 20 JSON files and pictures, or one of more than 5 MB" in sentence(answer)
 
 
 @pytest.mark.parametrize("name", PULL_FAULTS)

@@ -15,6 +15,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no classes": ({"classes": []}, "classes"),
     "no list of classes": ({"classes": None}, "classes"),
     "more classes than labels": ({"classes": [str(one) for one in range(255)]}, "classes"),
+    "a class without end": ({"classes": ["x" * 201, *CLASSES[1:]]}, r"classes\.0"),
+    "a class for a terminal": ({"classes": ["\x1b[2J", *CLASSES[1:]]}, r"classes\.0"),
     "a class twice": ({"classes": ["sky"] * len(CLASSES)}, "not distinct"),
     "colours of two channels": ({"palette": [[1, 2]] * len(CLASSES)}, r"palette\.0"),
     "colours beyond 255": ({"palette": [[999, 0, 0]] * len(CLASSES)}, r"palette\.0\.0"),

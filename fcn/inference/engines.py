@@ -196,7 +196,7 @@ class OnnxEngine(Engine):
         if not file.is_file():
             raise InputError(f"{file} is missing (python -m fcn export makes it).")
         session = _open_session(file)
-        made_from = session.get_modelmeta().custom_metadata_map
+        made_from = _origin(session)
         if weights.is_file() and made_from.get(WEIGHTS_KEY) != fingerprint(weights):
             raise InputError(
                 f"{file} was made from other weights than those beside it"
@@ -241,6 +241,19 @@ def fingerprint(file: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def weights_of(file: Path) -> str:
+    """The SHA-256 of the weights that an int8 file was made from; empty if it does not tell.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    return _origin(_open_session(file)).get(WEIGHTS_KEY, "")
+
+
+def _origin(session: "onnxruntime.InferenceSession") -> dict[str, str]:
+    return session.get_modelmeta().custom_metadata_map
 
 
 def _open_session(file: Path) -> "onnxruntime.InferenceSession":
