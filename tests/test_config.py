@@ -34,7 +34,7 @@ def test_flags_become_the_config() -> None:
 def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
     config = TrainConfig(dataset="shapes", crop=(64, 96), classes=["circle"], seed=7)
     file = tmp_path / "training.json"
-    file.write_text(json.dumps({"config": dataclasses.asdict(config), "history": []}))
+    file.write_text(json.dumps({"config": config.recipe(), "history": []}))
     assert train.parse(["--config", str(file)]) == config
     changed = train.parse(["--config", str(file), "--seed", "8"])
     assert changed == dataclasses.replace(config, seed=8)
@@ -63,6 +63,15 @@ def test_an_automatic_batch_keeps_the_recipe_and_finds_how_to_split_it(tmp_path:
     assert train.parse(["--batch-size", "6"]).batch_size == 6
     with pytest.raises(InputError, match="leave --accumulate out"):
         train.parse(["--batch-size", "auto", "--accumulate", "4"])
+
+
+def test_a_checkpoint_does_not_say_where_it_is_pushed(tmp_path: Path) -> None:
+    file = tmp_path / "training.json"
+    file.write_text('{"config": {"steps": 3, "push": "me/net", "force": true}}')
+    with pytest.raises(InputError, match="sets force, push, which is for the command line alone"):
+        read_config(file, TrainConfig)
+    file.write_text('{"steps": 3, "push": "me/net"}')  # one of the trainer's own
+    assert read_config(file, TrainConfig) == {"steps": 3, "push": "me/net"}
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"config": 3}', '{"sede": 1}'])

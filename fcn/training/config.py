@@ -39,6 +39,12 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+LOCAL = (  # what no recipe has
+    *("data", "init", "output", "resume", "workers", "watch", "tracker", "accumulate"),
+    *("checkpoint_activations", "push", "space", "force"),
+)
+
+
 @dataclass
 class TrainConfig:
     """Every choice of a run; each field is a flag of the same name."""
@@ -154,8 +160,7 @@ class TrainConfig:
         that is learnt.
         """
         recipe = dataclasses.asdict(self)
-        local = ("data", "init", "output", "resume", "workers", "watch", "tracker", "accumulate")
-        for name in (*local, "checkpoint_activations", "push", "space", "force"):
+        for name in LOCAL:
             del recipe[name]
         if self.backbone_weights not in ("imagenet", "none"):
             recipe["backbone_weights"] = "imagenet"
@@ -229,17 +234,20 @@ def read_config(file: Path, config_type: type) -> dict[str, Any]:
 
     Raises:
         InputError: If the file is not such JSON, has a field that does not exist, or a value that
-            its flag would not take.
+            its flag would not take; or if a ``training.json`` has one of ``LOCAL``.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        values = values.get("config", values)
+        whole = json.loads(file.read_text(encoding="utf-8"))
+        values = whole.get("config", whole)
         fields = {field.name: field for field in dataclasses.fields(config_type)}
         unknown = set(values) - set(fields)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file} is not a training config: {error}") from error
     if unknown:
         raise InputError(f"{file} has unknown fields: {', '.join(sorted(unknown))}.")
+    if values is not whole and (own := sorted(set(values) & set(LOCAL))):
+        # A checkpoint may be anyone's, and where it is pushed is for whoever trains it to say.
+        raise InputError(f"{file} sets {', '.join(own)}, which is for the command line alone.")
     types = typing.get_type_hints(config_type)
     for name, value in values.items():
         choices = fields[name].metadata["choices"]

@@ -1,13 +1,13 @@
 """What is chosen on the validation split after training: how a network is served.
 
-A network trained on small photos is lost on large ones, so the size at which it sees them is
-chosen by mean IoU. Its probabilities are too sure of themselves, so its logits are divided by one
+A network trained on small photos is lost on large ones, so the size at which it sees them is chosen
+by mean IoU. Its probabilities are too sure of themselves, so its logits are divided by one
 temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). And in a photo of a few
 classes it sees others, so a classifier of whole photos is fitted, on the training split (see
 ``presence.py``), and it is chosen how probable a class must be somewhere in a photo to be found
-there: by mean IoU, of which with a background it may cost a little. The convention: the temperature is fitted on every other photo, and the
-calibration error reported is that of the rest; if it is no smaller there than without, the
-temperature is 1.
+there: by mean IoU, of which with a background it may cost a little. The convention: the temperature
+is fitted on every other photo, and the calibration error reported is that of the rest; if it is no
+smaller there than without, the temperature is 1.
 """
 
 import math
