@@ -7,11 +7,13 @@ was computed.
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,12 @@ def choose_stems(photos: Sequence[Path], folder: Path | None = None) -> list[str
         taken |= names
         stems.append(stem)
     return stems
+
+
+def is_result(file: Path) -> bool:
+    """Whether a picture is one of the three files of a result, all of which are there."""
+    stem = file.stem.removesuffix("_overlay") if file.suffix == ".png" else ""
+    return bool(stem) and all(file.with_name(f"{stem}{ending}").is_file() for ending in ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -209,8 +217,15 @@ class Segmentation:
         """
         folder.mkdir(parents=True, exist_ok=True)
         mask, overlay, summary = (folder / f"{stem}{ending}" for ending in ENDINGS)
-        mask.write_bytes(encode_png(self.palette_png()))
-        overlay.write_bytes(encode_png(self.overlay(photo, opacity)))
-        text = json.dumps(self.summary(), indent=1, ensure_ascii=False)
-        summary.write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(self.summary(), indent=1, ensure_ascii=False) + "\n"
+        contents = {
+            mask: encode_png(self.palette_png()),
+            overlay: encode_png(self.overlay(photo, opacity)),
+            summary: text.encode(),
+        }
+        with TemporaryDirectory(prefix=".fcn-", dir=folder) as place:
+            for file, content in contents.items():
+                Path(place, file.name).write_bytes(content)
+            for file in contents:  # all three or none, if the disk is full
+                os.replace(Path(place, file.name), file)
         return mask, overlay, summary

@@ -101,6 +101,24 @@ def test_segment_keeps_photos_of_equal_names_apart(photos, tiny_checkpoint, tmp_
     assert Image.open(tmp_path / "street-3.png").size == (20, 30)
 
 
+def test_a_result_that_cannot_be_written_ends_no_others(photos, tiny_checkpoint, tmp_path, capsys):
+    long = shutil.copy(photos / "street.jpg", tmp_path / f"{'m' * 246}.jpg")
+    args = ("--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
+    assert run("segment", long, photos / "street.jpg", *args) == 1
+    assert "name too long" in capsys.readouterr().err
+    written = {"street.json", "street.png", "street_overlay.png"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == written
+
+
+def test_results_in_a_folder_are_not_taken_for_its_photos(photos, tiny_checkpoint, tmp_path):
+    (folder := tmp_path / "both").mkdir()
+    shutil.copy(photos / "street.jpg", folder)
+    for _ in range(2):
+        assert run("segment", folder, "--checkpoint", tiny_checkpoint, "--output", folder) == 0
+    written = {"street.json", "street.png", "street_overlay.png"}
+    assert {file.name for file in folder.iterdir()} == {"street.jpg", *written}
+
+
 def test_stems_never_collide(tmp_path: Path):
     photos = [Path(name) for name in ("a.jpg", "b/A.png", "a_overlay.jpg", "a-2.gif", "c.jpg")]
     stems = choose_stems(photos, tmp_path)

@@ -7,9 +7,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..checkpoint import from_here
-from ..errors import InputError
+from ..errors import InputError, describe
 from ..photo import PhotoError, open_photo, photos_in
-from ..segmentation import choose_stems
+from ..segmentation import choose_stems, is_result
 from ..segmenter import Segmenter
 from .flags import add_engine_flags, fraction
 
@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     failed = 0
     for path in args.photos:
         try:
-            photos += photos_in([path])
+            found = photos_in([path])
+            # In the folder that results go to there may be those of an earlier run.
+            photos += [one for one in found if not (path.is_dir() and is_result(one))]
         except PhotoError as error:
             failed += 1
             print(error, file=sys.stderr)
@@ -76,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
         except InputError as error:
             failed += 1
             tqdm.write(str(error), file=sys.stderr)
+        except OSError as error:
+            failed += 1
+            tqdm.write(describe(error), file=sys.stderr)
     return int(failed > 0)
 
 
