@@ -77,12 +77,13 @@ def refuse_worse(new: Mapping[str, Any], old: Mapping[str, Any], model: str) -> 
     Raises:
         InputError: In a sentence that says why.
     """
-    if old.get("mean_iou") is None:
-        return
+    theirs = old.get("mean_iou")
+    if isinstance(theirs, bool) or not isinstance(theirs, int | float) or not 0 <= theirs <= 1:
+        return  # it was not scored
     for key, other in TERMS.items():
         if new.get(key) != old.get(key):
             raise InputError(f"Not pushed: {model} was scored on {other}.")
-    ours, theirs = new.get("mean_iou") or 0.0, old["mean_iou"]
+    ours = new.get("mean_iou") or 0.0
     if ours < theirs:
         raise InputError(
             f"Not pushed: {100 * ours:.2f} % mIoU is less than the {100 * theirs:.2f} % of {model}."

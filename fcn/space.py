@@ -197,13 +197,13 @@ def build(folder: Path, models: Sequence[Listing], hardware: str) -> dict[str, P
 
 
 def find_package() -> Iterator[Path]:
-    """What ``app.py`` leads to, what the lesson reads as text, and files that are no modules."""
+    """What ``app.py`` leads to, what the lesson reads as text, and what a browser runs."""
     finder = ModuleFinder(path=[str(ROOT)])
     finder.run_script(str(ROOT / "app.py"))
     needed = {getattr(one, "__file__", None) for one in finder.modules.values()}
     needed |= {str(ROOT / "fcn" / f"{module}.py") for module in MODULES}
     for file in sorted((ROOT / "fcn").rglob("*")):
-        if str(file) in needed or (file.is_file() and file.suffix not in (".py", ".pyc")):
+        if str(file) in needed or file.suffix in (".css", ".js"):
             yield file
 
 

@@ -283,7 +283,7 @@ sys.exit(status or "torch" in sys.modules)
 """
 LEARN = """
 import sys
-from fcn import learn
+from fcn.demo import learn
 from fcn.segmenter import Segmenter
 told = learn.answer(Segmenter.load(sys.argv[1]))
 sys.exit(len(told["parts"]) != 6 or "torch" in sys.modules)

@@ -12,7 +12,7 @@ from fakehub import TOKEN, FakeHub, Fault
 from hub_client import ROOT, HubClient, environment, serve_app
 from PIL import Image
 
-from fcn import checkpoint
+from fcn import checkpoint, refresh
 from fcn.data.datasets import open_dataset
 from fcn.data.shapes import SHAPES
 from fcn.segmenter import Segmenter
@@ -218,6 +218,11 @@ def test_what_scored_worse_is_pushed_by_force_alone(
     answer = client.ask("publish", run=str(new), model=model, space="", force=True)
     assert answer["out"].startswith("Pushed: ")
     assert len(commits) == 3
+
+
+@pytest.mark.parametrize("score", ["0.5", None, float("nan"), True, []])
+def test_what_has_no_score_is_no_hindrance(score: object) -> None:
+    refresh.refuse_worse({"mean_iou": 0.1}, {"mean_iou": score}, "me/net")
 
 
 @pytest.mark.parametrize("score", [0.5, 0.6])

@@ -68,6 +68,9 @@ def test_a_dry_run_asks_nothing_of_the_hub_and_writes_what_the_page_needs(
     assert "checkpoints/street/config.json" in written
     assert not {"train.py", "fcn/training/trainer.py", "fcn/space.py", "tests", "docs"} & written
     assert not any("__pycache__" in one for one in written)
+    # Whatever else lies about in the package stays here.
+    package = {one.suffix for one in (tmp_path / "dry" / "fcn").rglob("*") if one.is_file()}
+    assert package == {".py", ".css", ".js"}
 
 
 def test_int8_weights_on_a_cpu_need_no_torch(client: HubClient, tmp_path: Path) -> None:
