@@ -49,12 +49,12 @@ def test_what_is_odd_about_the_data_is_told(
 
 
 def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "count_cores", lambda: 16)
+    monkeypatch.setattr(feeding, "count_cores", lambda: 32)
     counts = []
     for processes in ("1", "4", "32"):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
         counts.append(feeding.count_workers())
-    assert counts == [8, 4, 1]
+    assert counts == [16, 8, 1]
 
 
 def test_photos_are_repeated_by_name(tmp_path: Path) -> None:
