@@ -152,18 +152,26 @@ def _fetch(name: str, watch: Watch) -> Pulled:
             raise InputError(f"{name} came damaged: {one} is not what the commit says.")
         folder = file.parent
         watch.move()
-    if is_left := listing.files.keys() - set(wanted):
-        (left,) = is_left  # the weights, which the int8 file stands for
-        if weights_of(folder / ONNX_NAME) != listing.files[left].digest:
-            raise InputError(
-                f"{name} has an {ONNX_NAME} of other weights than those beside it, and without"
-                " torch nothing else runs here (python -m fcn export makes it anew)."
-            )
+    if WEIGHTS_NAME in listing.files.keys() - set(wanted):
+        check_stand_in(folder, listing)
     with suppress(OSError, ValueError):  # it only serves a later pull that fails
         draft = _note_of(name).with_suffix(".draft")
         draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")
         draft.replace(_note_of(name))
     return Pulled(folder, listing.repo_id, listing.revision)
+
+
+def check_stand_in(folder: Path, listing: Listing) -> None:
+    """Insist that an int8 file was made from the weights that are left on the Hub for it.
+
+    Raises:
+        InputError: If it was made from others.
+    """
+    if weights_of(folder / ONNX_NAME) != listing.files[WEIGHTS_NAME].digest:
+        raise InputError(
+            f"{listing.repo_id} has a {ONNX_NAME} of other weights than those beside it, and"
+            " without torch nothing else runs here (python -m fcn export makes it anew)."
+        )
 
 
 def _fetch_one(listing: Listing, name: str, watch: Watch) -> Path | None:

@@ -15,6 +15,7 @@ from PIL import Image
 from fcn import checkpoint
 from fcn.errors import InputError
 from fcn.export import export_checkpoint
+from fcn.hub_pull import Listing, RemoteFile, check_stand_in
 from fcn.inference import amx, engines
 from fcn.inference.engines import (
     CONFIG_KEY,
@@ -22,6 +23,7 @@ from fcn.inference.engines import (
     ONNX_NAME,
     OnnxEngine,
     TorchEngine,
+    fingerprint,
     load_engine,
 )
 from fcn.inference.fusion import KERNELS, MAPS
@@ -261,6 +263,16 @@ def test_the_weights_may_be_left_out(folder: Path):
     """A server without torch has no use for them."""
     (folder / "model.safetensors").unlink()
     assert Segmenter.load(folder, "onnx")(Image.new("RGB", (40, 30))).size == (40, 30)
+
+
+def test_where_there_is_no_torch_an_int8_file_stands_in_for_its_own_weights_alone(exported: Path):
+    digests = fingerprint(exported / checkpoint.WEIGHTS_NAME), "0" * 64
+    own, other = (
+        Listing("me/net", "abc", {checkpoint.WEIGHTS_NAME: RemoteFile(1, one)}) for one in digests
+    )
+    check_stand_in(exported, own)
+    with pytest.raises(InputError, match="me/net has a model_int8.onnx of other weights"):
+        check_stand_in(exported, other)
 
 
 def test_onnx_runs_on_the_cpu_alone(exported: Path):
