@@ -24,7 +24,7 @@ from tqdm import tqdm
 from fcn import checkpoint, saving
 from fcn.data.datasets import open_dataset
 from fcn.evaluation import evaluate
-from fcn.head import STRIDES
+from fcn.inference.fusion import STRIDES
 from fcn.segmenter import Segmenter
 from fcn.training.config import TrainConfig
 from fcn.training.trainer import Trainer

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fcn.data.shapes import draw_scene
-from fcn.head import STRIDES
+from fcn.inference.fusion import STRIDES
 from fcn.metrics import ConfusionMatrix
 from fcn.segmenter import Segmenter
 

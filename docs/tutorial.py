@@ -90,7 +90,7 @@ def list_kernels(subject: Subject) -> list[list[str]]:
 def list_strides(subject: Subject) -> list[list[str]]:
     """What the strides decide on the photo."""
     rows = [["Network", "Pixels decided as by FCN-8s", "Mean confidence"]]
-    for stride in sorted(STRIDES, reverse=True):
+    for stride in STRIDES:
         found = subject.found[stride]
         same = (found.labels == subject.found[8].labels).mean()
         sure = found.mean_confidence

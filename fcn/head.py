@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .inference.fusion import STRIDES
 from .vgg import Features
-
-STRIDES = (32, 16, 8)
-
 
 # The coarsest stride that needs a layer.
 NEEDED_AT = {

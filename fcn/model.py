@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, write_json
-from .head import STRIDES, SkipFusion
+from .head import SkipFusion
+from .inference.fusion import STRIDES
 from .presence import Presence
 from .vgg import CAFFE, VGG, Features, Normalisation
 

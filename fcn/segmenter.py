@@ -23,7 +23,7 @@ from . import checkpoint
 from .errors import InputError
 from .inference.decision import decide, find_present
 from .inference.engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
-from .inference.fusion import Upscored
+from .inference.fusion import STRIDES, Upscored
 from .palette import Color, distinct
 from .resizing import network_size
 from .segmentation import BACKGROUND, Found, Segmentation
@@ -35,7 +35,6 @@ __all__ = ["BACKGROUND", "ENGINES", "STRIDES", "Found", "Segmentation", "Segment
 
 LOG = logging.getLogger(__name__)
 
-STRIDES = (8, 16, 32)
 TURN = threading.Lock()  # a network takes all cores and much memory, so one runs at a time
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@.+)?")
 

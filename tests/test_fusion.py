@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcn.head import STRIDES, SkipFusion, Upscore
-from fcn.inference.fusion import KERNELS, MAPS, Upscored, fuse, upscore
+from fcn.head import SkipFusion, Upscore
+from fcn.inference.fusion import KERNELS, MAPS, STRIDES, Upscored, fuse, upscore
 from fcn.vgg import Features
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from fcn.head import STRIDES
+from fcn.inference.fusion import STRIDES
 from fcn.model import FCN
 from fcn.vgg import DEPTHS, HEADS
 

@@ -15,7 +15,8 @@ from layouts import write_pair
 from fcn import checkpoint, saving
 from fcn.demo.examples import find_examples
 from fcn.errors import InputError
-from fcn.head import NEEDED_AT, STRIDES
+from fcn.head import NEEDED_AT
+from fcn.inference.fusion import STRIDES
 from fcn.metrics import IGNORE_INDEX
 from fcn.training import plots, report, trainer
 from fcn.training.config import TrainConfig

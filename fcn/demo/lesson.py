@@ -13,14 +13,14 @@ from PIL import Image
 from .. import checkpoint
 from ..data.shapes import SHAPES, draw_scene
 from ..data.transforms import Recipe, augment
-from ..inference.fusion import MAPS, add_skips, upscore
+from ..inference.fusion import MAPS, STRIDES, add_skips, upscore
 from ..segmenter import Segmenter
 from . import sketches
 from .excerpt import Excerpt, constant, excerpt
 from .subject import Part, Picture, Subject
 
 SCENE = 19  # the seed of the drawn scene
-MAP_STRIDES = dict(zip(MAPS, (32, 16, 8), strict=True))
+MAP_STRIDES = dict(zip(MAPS, STRIDES, strict=True))
 
 
 def tell_data(subject: Subject) -> Part:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-MAPS = ("score_fr", "score_pool4", "score_pool3")  # at strides 32, 16 and 8
+STRIDES = (32, 16, 8)
+MAPS = ("score_fr", "score_pool4", "score_pool3")  # one at each of them
 KERNELS = ("upscore32", "upscore2", "upscore16", "upscore_pool4", "upscore8")
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..data.datasets import DATASETS
 from ..data.source import OTHERS
 from ..errors import InputError
-from ..head import STRIDES
+from ..inference.fusion import STRIDES
 from ..vgg import DEPTHS, HEADS
 from .tracking import TRACKERS
 

@@ -173,7 +173,7 @@ def score_absence(
 
 def supervised_strides(segmenter: Segmenter) -> list[int]:
     """The strides that a network was trained at, its own last."""
-    return sorted((one for one in STRIDES if one >= segmenter.stride), reverse=True)
+    return [one for one in STRIDES if one >= segmenter.stride]
 
 
 def describe_fitted(

@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from .. import saving, vgg
 from ..data.datasets import SegmentationDataset, spread
-from ..head import NEEDED_AT, STRIDES
+from ..head import NEEDED_AT
+from ..inference.fusion import STRIDES
 from ..metrics import IGNORE_INDEX
 from ..model import FCN
 from .config import TrainConfig
