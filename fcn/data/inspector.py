@@ -147,8 +147,9 @@ class Inspector:
         Returns:
             The problems, and how often each of 256 stored values occurs (zeros if not known).
         """
-        if self.source.is_drawn:
-            return [], np.bincount(self.source.read(*pair)[1].ravel(), minlength=256)
+        if self.source.is_drawn:  # and has no headers
+            drawn = self.source.read(*pair)[1] if pixels else np.empty(0, np.uint8)
+            return [], np.bincount(drawn.ravel(), minlength=256)
         images, problems = [], []
         for path in pair:
             try:
