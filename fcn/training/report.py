@@ -28,6 +28,7 @@ from .card import build_card, calibration_line, kept_line, list_sources, told_so
 from .config import TrainConfig
 from .plots import plot_confusion, plot_curves, plot_per_class
 
+PLOTS = ("curves.png", "per_class_iou.png", "confusion.png")
 EXTREMES = 3  # best and worst photos that are shown
 PAGE = """\
 <!doctype html>
@@ -141,9 +142,9 @@ def write_report(folder: Path, strip: Figure | None = None) -> None:
     metrics = checkpoint.read_json(folder, "metrics.json")
     training = checkpoint.read_json(folder, "training.json")
     config = checkpoint.read_json(folder, "config.json")
-    plot_curves(training["history"]).savefig(folder / "curves.png")
-    plot_per_class(metrics).savefig(folder / "per_class_iou.png")
-    plot_confusion(metrics).savefig(folder / "confusion.png")
+    figures = plot_curves(training["history"]), plot_per_class(metrics), plot_confusion(metrics)
+    for name, figure in zip(PLOTS, figures, strict=True):
+        figure.savefig(folder / name)
     if strip is not None:
         strip.savefig(folder / "progress.png")
     pictures = [file.name for file in folder.glob("*.png")]
@@ -162,7 +163,7 @@ def write_run_report(
 
     Args:
         config: Of the run.
-        folder: Its best checkpoint.
+        folder: Its best checkpoint, with what ``write_report`` wrote.
         album: Its looks.
         segmenter: Of the best checkpoint.
         val_set: What the ranking is about.
@@ -177,17 +178,21 @@ def write_run_report(
     sections = [section("Scores by class", [class_table(metrics)])]
     for group in ("train", "val", "watched"):
         if (strip := album.strip(group)) is not None:
-            strip.savefig(run / f"strip_{group}.png")
-            sections.append(section(f"From blobs to silhouettes: {group}", [embed(strip)]))
-    plots = [plot_curves(training["history"]), plot_per_class(metrics), plot_confusion(metrics)]
-    sections.append(section("Learning, classes and confusion", map(embed, plots)))
+            file = run / f"strip_{group}.png"
+            strip.savefig(file)
+            picture = embed(file.read_bytes())
+            sections.append(section(f"From blobs to silhouettes: {group}", [picture]))
+    plots = [embed((folder / name).read_bytes()) for name in PLOTS]
+    sections.append(section("Learning, classes and confusion", plots))
     for title, some in (("Worst", ranking[:EXTREMES]), ("Best", ranking[::-1][:EXTREMES])):
         rows = [show_photo(segmenter, val_set, index) for _, index in some]
         told = ", ".join(f"{val_set.file(index)} {percent(score)}" for score, index in some)
         if rows:
-            figure = embed(draw_panels(rows))
+            buffer = io.BytesIO()
+            draw_panels(rows).savefig(buffer, format="png")
             told = f"<p>{escape(told)}: mean IoU of the photo alone.</p>"
-            sections.append(section(f"{title} validation photos", [told, figure]))
+            parts = [told, embed(buffer.getvalue())]
+            sections.append(section(f"{title} validation photos", parts))
     told = json.dumps(training["config"], indent=1, ensure_ascii=False)
     sections.append(section("Every choice", [f"<pre>{escape(told)}</pre>"]))
     lead = (
@@ -235,10 +240,6 @@ def class_table(metrics: dict[str, Any]) -> str:
     return f"<table><tr><th>class<th>IoU<th>pixels{''.join(rows)}</table>"
 
 
-def embed(figure: Figure) -> str:
-    """A figure as an HTML picture that needs no file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return (
-        f'<img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-    )
+def embed(png: bytes) -> str:
+    """An HTML picture that needs no file."""
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
