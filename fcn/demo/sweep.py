@@ -14,9 +14,12 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import gradio as gr
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 PREFIX, LOCK = "fcn-", ".lock"
 AGE = 3600.0  # seconds
@@ -62,7 +65,7 @@ def sweep(folder: Path, kept: Collection[str], before: float) -> None:
                 Path(place).rmdir()
 
 
-def start(page: gr.Blocks, folder: Path) -> None:
+def start(page: "gr.Blocks", folder: Path) -> None:
     """Sweep again and again, as long as the program runs.
 
     Args:
