@@ -1,10 +1,16 @@
 """What tests share: the real data, a tiny checkpoint, and where the project's parts lie."""
 
+import atexit
+import copy
 import os
-from collections.abc import Callable, Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -12,7 +18,7 @@ from fakehub import FakeHub
 
 from fcn import checkpoint, saving
 from fcn.data import datasets
-from fcn.data.shapes import SHAPES
+from fcn.data.shapes import SHAPES, draw_scene
 from fcn.model import FCN
 from fcn.palette import distinct
 from fcn.training import fitting
@@ -24,8 +30,13 @@ if TYPE_CHECKING:  # or every test would wait for Gradio's import
 # The same numbers on every machine; CUDA_VISIBLE_DEVICES=0 asks for those of a GPU.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+# Where Gradio keeps files of a page; its usual folder has those of every page that ever ran here.
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="fcn-tests-")
+atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+
 ROOT = Path(__file__).parent.parent
 CLASSES = list(SHAPES)
+CALIBRATED_ON = ((96, 64), (72, 96), (96, 96))  # pixels of the drawn photos
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +68,15 @@ def scores_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(datasets.SHAPES_COUNT, "val", 10)
 
 
-def build_tiny(classes: list[str], **arguments: object) -> FCN:
+def build_tiny(classes: Sequence[str], **arguments: object) -> FCN:
     """A network with random weights that answers with every one of its classes."""
+    model = copy.deepcopy(_build_tiny(tuple(classes), **arguments))
+    torch.manual_seed(1)  # for what is drawn next, whether it had to be built or not
+    return model
+
+
+@cache
+def _build_tiny(classes: tuple[str, ...], **arguments: object) -> FCN:
     torch.manual_seed(0)
     palette = [list(color) for color in distinct(len(classes))]
     # Tests give any of FCN's arguments, of many types.
@@ -77,6 +95,17 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metrics = {"mean_iou": 0.125, "dataset": "shapes", "split": "val"}
     saving.write(folder, build_tiny(CLASSES))
     checkpoint.write_json(folder / "metrics.json", metrics)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it with its int8 file."""
+    from fcn.export import export_checkpoint
+
+    folder = shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("int8") / "tiny")
+    photos = [draw_scene(seed)[0].resize(size) for seed, size in enumerate(CALIBRATED_ON)]
+    export_checkpoint(folder, [np.array(photo) for photo in photos])
     return folder
 
 

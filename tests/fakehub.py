@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -23,10 +24,13 @@ ID = r"(?P<id>[^/]+/[^/]+)"
 KIND = r"/api/(?P<kind>model|space)s/"
 
 
+# Listings come often, and the bundled weights are large.
+@lru_cache(maxsize=64)
 def git_hash(content: bytes) -> str:
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
+@lru_cache(maxsize=64)
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

@@ -14,7 +14,6 @@ from PIL import Image
 
 from fcn import checkpoint
 from fcn.errors import InputError
-from fcn.export import export_checkpoint
 from fcn.hub_pull import Listing, RemoteFile, check_stand_in
 from fcn.inference import amx, engines
 from fcn.inference.engines import (
@@ -38,24 +37,15 @@ def picture(width: int, height: int) -> np.ndarray:
     return (0.9 * smooth + random.integers(0, 25, smooth.shape)).astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def exported(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint with its int8 file."""
-    folder = tmp_path_factory.mktemp("engines") / "tiny"
-    shutil.copytree(tiny_checkpoint, folder)
-    export_checkpoint(folder, [picture(96, 64), picture(72, 96), picture(96, 96)])
-    return folder
-
-
 @pytest.fixture
-def folder(exported: Path, tmp_path: Path) -> Path:
+def folder(tiny_int8: Path, tmp_path: Path) -> Path:
     """A copy of the exported checkpoint, to spoil."""
-    return shutil.copytree(exported, tmp_path / "tiny")
+    return shutil.copytree(tiny_int8, tmp_path / "tiny")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_engine_answers_photos_of_any_size(engine: str, exported: Path):
-    segmenter = Segmenter.load(exported, engine, "cpu")
+def test_every_engine_answers_photos_of_any_size(engine: str, tiny_int8: Path):
+    segmenter = Segmenter.load(tiny_int8, engine, "cpu")
     assert segmenter.engine == engine
     for size in [(1, 1), (10000, 1), (1, 300), (131, 97), (8000, 5000)]:
         result = segmenter(Image.new("RGB", size, (200, 90, 30)))
@@ -63,8 +53,8 @@ def test_every_engine_answers_photos_of_any_size(engine: str, exported: Path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 65), (96, 72), (300, 10)])
-def test_engines_give_the_same_maps(size: tuple[int, int], exported: Path):
-    both = [load_engine(exported, name, "cpu").maps(picture(*size)) for name in ENGINES]
+def test_engines_give_the_same_maps(size: tuple[int, int], tiny_int8: Path):
+    both = [load_engine(tiny_int8, name, "cpu").maps(picture(*size)) for name in ENGINES]
     for name, cell in zip(MAPS, (32, 16, 8), strict=True):
         coarse, exact = (maps[name] for maps in both)
         shape = (len(both[0][name]), -(-size[1] // cell), -(-size[0] // cell))
@@ -74,17 +64,17 @@ def test_engines_give_the_same_maps(size: tuple[int, int], exported: Path):
 
 
 @pytest.mark.parametrize("stride", [None, *STRIDES])
-def test_engines_give_the_same_labels(stride: int | None, exported: Path):
+def test_engines_give_the_same_labels(stride: int | None, tiny_int8: Path):
     """Up to quantisation, which random weights and few pictures to calibrate on make the worst."""
     photo = Image.fromarray(picture(160, 120))
-    int8, exact = (Segmenter.load(exported, name, "cpu")(photo, stride) for name in ENGINES)
+    int8, exact = (Segmenter.load(tiny_int8, name, "cpu")(photo, stride) for name in ENGINES)
     assert (int8.labels != exact.labels).mean() < 0.06
     assert np.abs(int8.confidence - exact.confidence).mean() < 0.03
 
 
-def test_scores_are_the_fused_maps(exported: Path):
+def test_scores_are_the_fused_maps(tiny_int8: Path):
     """All strides come from the maps of one run."""
-    engine, image = OnnxEngine.load(exported), picture(70, 50)
+    engine, image = OnnxEngine.load(tiny_int8), picture(70, 50)
     maps = engine.maps(image)
     for stride, scores in engine.scores(image, STRIDES).items():
         fused = engines.fuse(maps, engine.kernels, stride, (50, 70))
@@ -92,26 +82,26 @@ def test_scores_are_the_fused_maps(exported: Path):
     assert set(engine.kernels) == set(KERNELS)
 
 
-def test_a_cpu_takes_onnx_and_torch_by_name(exported: Path):
-    assert Segmenter.load(exported, device="cpu").engine == "onnx"
-    assert Segmenter.load(exported, "torch", "cpu").engine == "torch"
+def test_a_cpu_takes_onnx_and_torch_by_name(tiny_int8: Path):
+    assert Segmenter.load(tiny_int8, device="cpu").engine == "onnx"
+    assert Segmenter.load(tiny_int8, "torch", "cpu").engine == "torch"
 
 
-def test_a_gpu_takes_torch(exported: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_gpu_takes_torch(tiny_int8: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engines, "has_gpu", lambda: True)
     monkeypatch.setattr(engines, "_best_device", lambda: "cpu")
-    assert isinstance(load_engine(exported), TorchEngine)
+    assert isinstance(load_engine(tiny_int8), TorchEngine)
 
 
 def test_a_gpu_that_runs_nothing_is_left(
-    exported: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tiny_int8: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(engines, "has_gpu", lambda: True)
     monkeypatch.setattr(engines, "_best_device", lambda: "meta")  # takes weights, gives no numbers
-    assert load_engine(exported).name == "onnx"
+    assert load_engine(tiny_int8).name == "onnx"
     assert "The CPU is used instead" in caplog.text
     with pytest.raises(InputError, match="'meta' cannot be used here"):
-        load_engine(exported, "torch")
+        load_engine(tiny_int8, "torch")
 
 
 def test_without_a_sign_of_a_gpu_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch):
@@ -251,12 +241,12 @@ def test_a_file_that_cannot_be_used_is_told_and_torch_runs(spoil, folder: Path, 
     assert segmenter(Image.new("RGB", (9, 9))).size == (9, 9)
 
 
-def test_without_onnx_runtime_torch_runs(exported: Path, caplog, monkeypatch: pytest.MonkeyPatch):
+def test_without_onnx_runtime_torch_runs(tiny_int8: Path, caplog, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
-    assert Segmenter.load(exported, device="cpu").engine == "torch"
+    assert Segmenter.load(tiny_int8, device="cpu").engine == "torch"
     assert len(caplog.records) == 1 and "ONNX Runtime" in caplog.text
     with pytest.raises(InputError, match="ONNX Runtime"):
-        Segmenter.load(exported, "onnx")
+        Segmenter.load(tiny_int8, "onnx")
 
 
 def test_the_weights_may_be_left_out(folder: Path):
@@ -265,19 +255,19 @@ def test_the_weights_may_be_left_out(folder: Path):
     assert Segmenter.load(folder, "onnx")(Image.new("RGB", (40, 30))).size == (40, 30)
 
 
-def test_where_there_is_no_torch_an_int8_file_stands_in_for_its_own_weights_alone(exported: Path):
-    digests = fingerprint(exported / checkpoint.WEIGHTS_NAME), "0" * 64
+def test_where_there_is_no_torch_an_int8_file_stands_in_for_its_own_weights_alone(tiny_int8: Path):
+    digests = fingerprint(tiny_int8 / checkpoint.WEIGHTS_NAME), "0" * 64
     own, other = (
         Listing("me/net", "abc", {checkpoint.WEIGHTS_NAME: RemoteFile(1, one)}) for one in digests
     )
-    check_stand_in(exported, own)
+    check_stand_in(tiny_int8, own)
     with pytest.raises(InputError, match="me/net has a model_int8.onnx of other weights"):
-        check_stand_in(exported, other)
+        check_stand_in(tiny_int8, other)
 
 
-def test_onnx_runs_on_the_cpu_alone(exported: Path):
+def test_onnx_runs_on_the_cpu_alone(tiny_int8: Path):
     with pytest.raises(InputError, match="CPU alone, not on 'cuda'"):
-        Segmenter.load(exported, "onnx", "cuda")
+        Segmenter.load(tiny_int8, "onnx", "cuda")
 
 
 SERVE = """
@@ -304,9 +294,9 @@ sys.exit(len(told["parts"]) != 6 or "torch" in sys.modules)
 
 @pytest.mark.skipif(engines.has_gpu(), reason="auto asks torch on a machine with a GPU")
 @pytest.mark.parametrize("code", [SERVE, SEGMENT, LEARN], ids=["app", "segment", "learn"])
-def test_serving_from_onnx_needs_no_torch(code: str, exported: Path, root: Path, tmp_path: Path):
+def test_serving_from_onnx_needs_no_torch(code: str, tiny_int8: Path, root: Path, tmp_path: Path):
     photo = tmp_path / "photo.png"
     Image.fromarray(picture(50, 40)).save(photo)
-    command = [sys.executable, "-c", code, str(exported), str(photo), str(tmp_path / "out")]
+    command = [sys.executable, "-c", code, str(tiny_int8), str(photo), str(tmp_path / "out")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -92,9 +92,8 @@ def test_scores_come_with_probabilities(folder: Path):
         assert scores.presence == pytest.approx(torch.sigmoid(torch.tensor(logits)).numpy())
 
 
-def test_a_file_without_it_is_refused(folder: Path, tmp_path: Path):
-    saving.write(tmp_path, build_tiny(CLASSES))
-    export_checkpoint(tmp_path, [np.zeros((64, 64, 3), np.uint8)])
-    shutil.copy(folder / CONFIG_NAME, tmp_path)
+def test_a_file_without_it_is_refused(folder: Path, tiny_int8: Path, tmp_path: Path):
+    other = shutil.copytree(tiny_int8, tmp_path / "tiny")
+    shutil.copy(folder / CONFIG_NAME, other)
     with pytest.raises(InputError, match="of another network"):
-        load_engine(tmp_path, "onnx")
+        load_engine(other, "onnx")

@@ -1,7 +1,6 @@
 """The Space: what its folder holds, how it is made and moved, and that it runs from its files."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from huggingface_hub import RepoCard
 from PIL import Image
 
 from fcn.demo.lesson import MODULES
-from fcn.export import export_checkpoint
 from fcn.inference.engines import ONNX_NAME
 from fcn.segmenter import Segmenter
 
@@ -210,15 +208,13 @@ def test_a_dry_run_overwrites_nothing(client: HubClient, tmp_path: Path) -> None
 
 
 def test_the_space_runs_in_an_environment_of_its_own_without_torch(
-    client: HubClient, hub: FakeHub, tiny_checkpoint: Path, tmp_path: Path, home: Path
+    client: HubClient, hub: FakeHub, tiny_int8: Path, tmp_path: Path, home: Path
 ) -> None:
     """Installs what the folder asks for, and nothing else, then asks the running page."""
-    tiny, space, own = tmp_path / "tiny", tmp_path / "space", tmp_path / "environment"
-    shutil.copytree(tiny_checkpoint, tiny)
+    space, own = tmp_path / "space", tmp_path / "environment"
     photo = np.tile(np.arange(120, dtype=np.uint8)[:, None, None], (1, 160, 3))
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    export_checkpoint(tiny, [photo])
-    client.run("push", tiny, "me/tiny")
+    client.run("push", tiny_int8, "me/tiny")
     commit = hub.model("me/tiny").head.oid
     rehearse(client, space, "--model", f"me/tiny@{commit}")
 
@@ -239,6 +235,6 @@ def test_the_space_runs_in_an_environment_of_its_own_without_torch(
         assert f"me/model@v1 has no {ONNX_NAME}, and without torch nothing" in served.about()
         labels, summary = served.segment(tmp_path / "photo.png")
     assert summary["weights"] == f"me/tiny@{commit[:8]}"
-    expected = Segmenter.load(tiny, "onnx")(Image.open(tmp_path / "photo.png")).labels
+    expected = Segmenter.load(tiny_int8, "onnx")(Image.open(tmp_path / "photo.png")).labels
     np.testing.assert_array_equal(labels, expected)
     assert not any("safetensors" in line for line in hub.requests)
