@@ -200,10 +200,13 @@ class Segmenter:
         present = self.find_present(scores) if present is None else present
         return decide(scores, size, self.temperature, present, self.background)
 
+    def size_of(self, photo: Image.Image) -> tuple[int, int]:
+        """The (width, height) that the network sees a photo at."""
+        return network_size(photo.size, self.inference_size)
+
     def resize(self, photo: Image.Image) -> Image.Image:
         """A photo at the size that the network sees it at; a small one grows."""
-        size = network_size(photo.size, self.inference_size)
-        return photo.resize(size, Image.Resampling.BILINEAR)
+        return photo.resize(self.size_of(photo), Image.Resampling.BILINEAR)
 
     def maps(self, photo: Image.Image) -> dict[str, np.ndarray]:
         """Score a photo at strides 32, 16 and 8, before anything is fused: see ``Engine.maps``."""
@@ -224,12 +227,16 @@ class Segmenter:
     def _scores(
         self, photo: Image.Image, strides: Sequence[int]
     ) -> Mapping[int, np.ndarray | Upscored]:
+        return self._run(self.resize(photo), strides)
+
+    def _run(
+        self, seen: Image.Image, strides: Sequence[int]
+    ) -> Mapping[int, np.ndarray | Upscored]:
         for stride in strides:
             if stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
-        image = np.array(self.resize(photo))
         with TURN:
-            return self._engine.scores(image, strides)
+            return self._engine.scores(np.array(seen), strides)
 
     def _check_finite(self, values: np.ndarray | Upscored) -> None:
         is_finite = (

@@ -4,64 +4,81 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASSES, build_tiny
-from PIL import Image
+from PIL import Image, ImageOps
 
-from fcn.inference.averaging import AveragedEngine, average
-from fcn.inference.decision import softmax
+from fcn.inference.averaging import AveragedSegmenter
+from fcn.inference.decision import softmax, surest
 from fcn.inference.engines import TorchEngine
 from fcn.segmenter import Segmenter
 
-IMAGE = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+# Of the size that the network sees.
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))
+BOTH = (PHOTO, ImageOps.mirror(PHOTO))
 
 
-@pytest.fixture(scope="module")
-def engine() -> TorchEngine:
-    return TorchEngine(build_tiny(CLASSES))
-
-
-def scores_of(engine: TorchEngine, image: np.ndarray = IMAGE) -> np.ndarray:
-    return np.asarray(engine.scores(image, [8])[8])
-
-
-def test_one_scale_without_mirror_changes_nothing(engine: TorchEngine) -> None:
-    averaged = AveragedEngine(engine, [1.0], flip=False)
-    probabilities = np.exp(averaged.scores(IMAGE, [8])[8])
-    assert probabilities == pytest.approx(softmax(scores_of(engine), 0), abs=1e-5)
-
-
-def test_the_mirror_image_gives_the_mirrored_answer(engine: TorchEngine) -> None:
-    averaged = AveragedEngine(engine, [0.75, 1.0, 1.5], flip=True)
-    one = averaged.scores(IMAGE, [8])[8]
-    other = averaged.scores(np.ascontiguousarray(IMAGE[:, ::-1]), [8])[8][..., ::-1]
-    assert one == pytest.approx(other, abs=1e-3)
-
-
-def test_presence_is_averaged(engine: TorchEngine) -> None:
-    assert AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, [8])[8].presence is None
-    other = TorchEngine(build_tiny(CLASSES, presence=True))
-    torch.nn.init.normal_(other.model.presence.weight, std=1e-4)
-    one, mirrored = (
-        other.scores(np.ascontiguousarray(image), [8])[8].presence
-        for image in (IMAGE, IMAGE[:, ::-1])
-    )
-    assert np.abs(one - mirrored).max() > 1e-3
-    averaged = AveragedEngine(other, [1.0], flip=True).scores(IMAGE, [8, 16])[16].presence
-    assert averaged == pytest.approx((one + mirrored) / 2, abs=1e-5)
-
-
-def test_probabilities_are_averaged(engine: TorchEngine) -> None:
-    mirrored = scores_of(engine, np.ascontiguousarray(IMAGE[:, ::-1]))[..., ::-1]
-    expected = (softmax(scores_of(engine), 0) + softmax(mirrored, 0)) / 2
-    probabilities = np.exp(AveragedEngine(engine, [1.0], flip=True).scores(IMAGE, [8])[8])
-    assert probabilities == pytest.approx(expected, abs=1e-5)
-    assert probabilities.sum(0) == pytest.approx(np.ones((64, 96)), abs=1e-4)
-
-
-def test_what_is_averaged_is_calibrated(engine: TorchEngine) -> None:
-    segmenter = Segmenter(engine, "tiny")
+@pytest.fixture
+def segmenter() -> Segmenter:
+    """A network that tells presence, with a temperature of its own."""
+    model = build_tiny(CLASSES, presence=True)
+    torch.nn.init.normal_(model.presence.weight, std=1e-4)
+    segmenter = Segmenter(TorchEngine(model), "tiny")
     segmenter.temperature = 3.0
-    averaged = average(segmenter, [1.0], flip=True)
-    mirrored = scores_of(engine, np.ascontiguousarray(IMAGE[:, ::-1]))[..., ::-1]
-    expected = (softmax(scores_of(engine) / 3, 0) + softmax(mirrored / 3, 0)) / 2
-    found = averaged(Image.fromarray(IMAGE))  # of the size that the network sees
-    assert found.confidence == pytest.approx(expected.max(0), abs=1e-4)
+    return segmenter
+
+
+def probabilities(segmenter: Segmenter, photo: Image.Image = PHOTO) -> np.ndarray:
+    return softmax(np.asarray(segmenter.scores(photo)) / segmenter.temperature, 0)
+
+
+def test_one_scale_without_mirror_changes_nothing(segmenter: Segmenter) -> None:
+    averaged = AveragedSegmenter(segmenter, [1.0], flip=False)
+    assert probabilities(averaged) == pytest.approx(probabilities(segmenter), abs=1e-5)
+    assert np.array_equal(averaged(PHOTO).labels, segmenter(PHOTO).labels)
+
+
+def test_the_mirror_image_gives_the_mirrored_answer(segmenter: Segmenter) -> None:
+    averaged = AveragedSegmenter(segmenter, [0.75, 1.0, 1.5], flip=True)
+    one, other = (probabilities(averaged, photo) for photo in BOTH)
+    assert one == pytest.approx(other[..., ::-1], abs=1e-4)
+
+
+def test_calibrated_probabilities_are_averaged(segmenter: Segmenter) -> None:
+    one, mirrored = (probabilities(segmenter, photo) for photo in BOTH)
+    expected = (one + mirrored[..., ::-1]) / 2
+    averaged = AveragedSegmenter(segmenter, [1.0], flip=True)
+    assert probabilities(averaged) == pytest.approx(expected, abs=1e-5)
+    assert averaged(PHOTO).confidence == pytest.approx(expected.max(0), abs=1e-4)
+
+
+def test_a_class_that_each_run_finds_is_found(segmenter: Segmenter) -> None:
+    sure = [surest(segmenter.scores(photo), segmenter.temperature) for photo in BOTH]
+    assert np.abs(sure[0] - sure[1]).max() > 1e-3
+    averaged = AveragedSegmenter(segmenter, [1.0], flip=True)
+    scores = averaged.scores(PHOTO)
+    assert surest(scores, averaged.temperature) == pytest.approx((sure[0] + sure[1]) / 2, abs=1e-5)
+    # What the runs are sure of lies in different places, so that their mean is nowhere as sure.
+    peaks = probabilities(averaged).max((1, 2))
+    mean_peaks = np.mean([probabilities(segmenter, photo).max((1, 2)) for photo in BOTH], 0)
+    assert (peaks < mean_peaks - 1e-3).any()
+    for threshold in np.minimum(*sure):
+        segmenter.absent_below = averaged.absent_below = float(threshold)
+        in_each = [segmenter.find_present(segmenter.scores(photo)) for photo in BOTH]
+        assert set(in_each[0]) & set(in_each[1]) <= set(averaged.find_present(scores))
+
+
+def test_scales_are_those_of_the_photo(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photo that the network sees reduced is not reduced first and then enlarged."""
+    seen: list[np.ndarray] = []
+    run = TorchEngine.scores
+
+    def record(engine: TorchEngine, image: np.ndarray, strides: list[int]) -> object:
+        seen.append(image)
+        return run(engine, image, strides)
+
+    monkeypatch.setattr(TorchEngine, "scores", record)
+    photo = Image.effect_noise((192, 128), 100).convert("RGB")
+    AveragedSegmenter(segmenter, [0.5, 2.0], flip=False)(photo)
+    small = photo.resize((48, 32), Image.Resampling.BILINEAR)
+    assert [one.tolist() for one in seen] == [np.array(small).tolist(), np.array(photo).tolist()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..checkpoint import read_recipe
 from ..data.datasets import DATASETS, SegmentationDataset, open_dataset
 from ..evaluation import describe, evaluate
-from ..inference.averaging import average
+from ..inference.averaging import AveragedSegmenter
 from ..palette import BACKGROUND
 from ..protocols import saver
 from ..segmenter import Segmenter
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = open_for(segmenter, args)
     is_averaged = args.flip or args.scales != (1.0,)
     if is_averaged:
-        segmenter = average(segmenter, args.scales, args.flip)
+        segmenter = AveragedSegmenter(segmenter, args.scales, args.flip)
     if dataset.shortfall():
         print(f"{dataset.shortfall()}, and goes on with them", file=sys.stderr)
     save = None

@@ -90,31 +90,46 @@ def find_present(
     """Find the classes that a photo may be said to show.
 
     A network that takes a shadow for a sheep is seldom sure of it anywhere, and of a sheep it
-    mostly is somewhere. If the scores come with the probability of each class's presence, that
-    counts as well: the two are multiplied.
+    mostly is somewhere.
 
     Args:
-        scores: (C, h, w) logits, maybe with an attribute ``presence``, see ``Upscored``.
+        scores: As for ``surest``.
         temperature: Logits are divided by it.
-        absent_below: A class whose highest probability is less than this is taken to be absent.
-        background: The class that never is; if there is none, the one with the highest
-            probability never is.
+        absent_below: A class of which it is nowhere as sure as this is taken to be absent.
+        background: The class that never is; if there is none, the one that it is surest of never
+            is.
 
     Returns:
         Ids of the classes that are left, rising.
     """
     if absent_below <= 0:
         return np.arange(scores.shape[0])
+    sure = surest(scores, temperature)
+    # What is not a number is kept, so that damaged weights are noticed.
+    is_present = ~(sure < absent_below)
+    is_present[sure.argmax() if background is None else background] = True
+    return np.flatnonzero(is_present)
+
+
+def surest(scores: np.ndarray | Upscored, temperature: float) -> np.ndarray:
+    """How sure a network is of each class where it is surest of it.
+
+    Args:
+        scores: (C, h, w) logits, maybe with ``presence``, see ``Upscored``, by which the
+            probabilities are then multiplied; or with what is asked for as ``surest``.
+        temperature: Logits are divided by it.
+
+    Returns:
+        (C,) float32, probabilities.
+    """
+    known: np.ndarray | None = getattr(scores, "surest", None)
+    if known is not None:
+        return known
     # The cells of the finest map suffice: to bring all scores to size first would take far longer.
     coarse = scores.coarse if isinstance(scores, Upscored) else scores
-    highest = softmax(coarse / np.float32(temperature), 0).max((1, 2))
+    highest: np.ndarray = softmax(coarse / np.float32(temperature), 0).max((1, 2))
     presence = getattr(scores, "presence", None)
-    if presence is not None:
-        highest *= presence
-    # What is not a number is kept, so that damaged weights are noticed.
-    is_present = ~(highest < absent_below)
-    is_present[highest.argmax() if background is None else background] = True
-    return np.flatnonzero(is_present)
+    return highest if presence is None else highest * presence
 
 
 def softmax(scores: np.ndarray, axis: int) -> np.ndarray:
