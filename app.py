@@ -15,7 +15,7 @@ from fcn.cores import count_cores
 from fcn.demo import sweep
 from fcn.demo.page import build_page, launch_options
 from fcn.errors import InputError
-from fcn.segmenter import Segmenter
+from fcn.segmenter import Segmenter, refuse_missing
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 PREFERRED = ("animals", "street")
@@ -73,6 +73,7 @@ def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
             segmenters.append(Segmenter.load(model))
             continue
         hub.parse_id(model)
+        refuse_missing(model)
         try:
             segmenter, note = load_from_hub(model, timeout)
             segmenters.append(segmenter)

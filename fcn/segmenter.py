@@ -246,6 +246,18 @@ class Segmenter:
             raise InputError(f"The weights from {self.source} are damaged: scores are not finite.")
 
 
+def refuse_missing(source: str) -> None:
+    """Refuse what names nothing in a folder that is there, rather than ask the Hub for its like.
+
+    Raises:
+        InputError: If it does, and no revision says that the Hub is meant.
+    """
+    if Path(source).parent.is_dir() and "@" not in source:
+        raise InputError(
+            f"There is no folder {source}. If the Hub's model of that name is meant: {source}@main"
+        )
+
+
 def find_checkpoint(source: str | Path) -> tuple[Path, str]:
     """The checkpoint folder that a path means, or a Hub id where there is no such path.
 
@@ -259,12 +271,8 @@ def find_checkpoint(source: str | Path) -> tuple[Path, str]:
         return checkpoint.resolve(source), ""
     from . import hub
 
-    try:
-        pulled = hub.pull(str(source), hub.patience())
-    except InputError as error:
-        if not Path(source).parent.is_dir():
-            raise
-        raise InputError(f"There is no folder {source}. As a model on the Hub: {error}") from error
+    refuse_missing(str(source))
+    pulled = hub.pull(str(source), hub.patience())
     if pulled.note:
         LOG.warning("%s", pulled.note)
     return pulled.folder, pulled.revision

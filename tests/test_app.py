@@ -43,6 +43,14 @@ def test_missing_weights_end_in_one_sentence(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_mistyped_folder_is_not_served_from_elsewhere(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(hub, "pull", lambda *_: pytest.fail("the Hub was asked"))
+    with pytest.raises(InputError, match="no folder runs/mine"):
+        app.load(["runs/mine"])
+
+
 def test_model_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("FCN_MODEL", "runs/mine")
     assert app.parse([]).model == "runs/mine"

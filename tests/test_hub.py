@@ -467,9 +467,13 @@ def test_a_hub_that_is_gone_is_told(home: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_mistyped_folder_is_told_beside_what_the_hub_says(client: HubClient) -> None:
+def test_a_mistyped_folder_is_not_asked_of_the_hub(client: HubClient, hub: FakeHub) -> None:
+    hub.requests.clear()
     answer = client.run("evaluate", "checkpoints/streat", "--dataset", "shapes")
-    assert "There is no folder checkpoints/streat. As a model on the Hub: " in sentence(answer)
+    assert "There is no folder checkpoints/streat." in sentence(answer)
+    assert hub.requests == []
+    answer = client.run("evaluate", "checkpoints/streat@main", "--dataset", "shapes")
+    assert "checkpoints/streat" in sentence(answer) and hub.requests != []
 
 
 def test_the_deadline_must_be_a_number(client: HubClient) -> None:
