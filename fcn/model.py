@@ -25,7 +25,7 @@ class FCN(
     PyTorchModelHubMixin,
     library_name="fcn",
     pipeline_tag="image-segmentation",
-    license="apache-2.0",
+    license="other",  # for what save_pretrained writes: that of the data, which it does not know
 ):
     """A fully convolutional network on VGG16 or VGG19 with skip fusion.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import build_tiny
+from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -113,3 +114,9 @@ def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
 def test_an_unknown_stride_is_refused() -> None:
     with pytest.raises(ValueError, match="must be one of"):
         MODEL(torch.rand(1, 3, 8, 8), stride=4)
+
+
+def test_a_network_that_is_saved_alone_claims_no_licence(tmp_path: Path) -> None:
+    """What its weights may be used for depends on the data, of which it knows nothing."""
+    MODEL.save_pretrained(tmp_path)
+    assert ModelCard.load(tmp_path / "README.md").data.license == "other"
