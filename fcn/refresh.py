@@ -77,14 +77,33 @@ def refuse_worse(new: Mapping[str, Any], old: Mapping[str, Any], model: str) -> 
     Raises:
         InputError: In a sentence that says why.
     """
-    theirs = old.get("mean_iou")
-    if isinstance(theirs, bool) or not isinstance(theirs, int | float) or not 0 <= theirs <= 1:
+    theirs = _mean_iou(old)
+    if theirs is None:
         return  # it was not scored
     for key, other in TERMS.items():
         if new.get(key) != old.get(key):
             raise InputError(f"Not pushed: {model} was scored on {other}.")
-    ours = new.get("mean_iou") or 0.0
+    ours, how = _mean_iou(new) or 0.0, ""
+    bare, their_bare = _bare_mean_iou(new), _bare_mean_iou(old)
+    if bare is not None and their_bare is not None:
+        ours, theirs, how = bare, their_bare, ", both before whole classes are left out"
     if ours < theirs:
         raise InputError(
-            f"Not pushed: {100 * ours:.2f} % mIoU is less than the {100 * theirs:.2f} % of {model}."
+            f"Not pushed: {100 * ours:.2f} % mIoU is less than the {100 * theirs:.2f} % of"
+            f" {model}{how}."
         )
+
+
+def _mean_iou(metrics: Mapping[str, Any], key: str = "mean_iou") -> float | None:
+    """A score, unless it is none: what is on the Hub may hold anything."""
+    score = metrics.get(key)
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        return None
+    return score
+
+
+def _bare_mean_iou(metrics: Mapping[str, Any]) -> float | None:
+    """The score before ``fit`` spent some of it on a threshold, more or less as it happened."""
+    fitted = metrics.get("fitted")
+    by_absence = fitted.get("mean_iou_by_absent_below") if isinstance(fitted, Mapping) else None
+    return _mean_iou(by_absence, "0.0") if isinstance(by_absence, Mapping) else None

@@ -15,6 +15,7 @@ from PIL import Image
 from fcn import checkpoint, refresh
 from fcn.data.datasets import open_dataset
 from fcn.data.shapes import SHAPES
+from fcn.errors import InputError
 from fcn.segmenter import Segmenter
 
 TINY = (
@@ -218,6 +219,17 @@ def test_what_scored_worse_is_pushed_by_force_alone(
     answer = client.ask("publish", run=str(new), model=model, space="", force=True)
     assert answer["out"].startswith("Pushed: ")
     assert len(commits) == 3
+
+
+def test_what_a_threshold_cost_is_not_compared() -> None:
+    def scored(mean_iou: float, bare: object) -> dict[str, object]:
+        return {"mean_iou": mean_iou, "fitted": {"mean_iou_by_absent_below": {"0.0": bare}}}
+
+    refresh.refuse_worse(scored(0.79, 0.81), scored(0.8, 0.8), "me/net")
+    with pytest.raises(InputError, match=r"80\.00 % .* 81\.00 % of me/net, both"):
+        refresh.refuse_worse(scored(0.8, 0.8), scored(0.79, 0.81), "me/net")
+    for bare in ("0.9", None, 9.0):  # what the Hub has may be anything
+        refresh.refuse_worse(scored(0.8, 0.8), scored(0.79, bare), "me/net")
 
 
 @pytest.mark.parametrize("score", ["0.5", None, float("nan"), True, []])
