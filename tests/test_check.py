@@ -381,3 +381,16 @@ def test_real_camvid_is_sound(thorough, real_data: Path):
 def test_real_voc_and_scene_parsing_are_sound(real_data: Path):
     assert check_dataset("voc", real_data, thorough=False).ok
     assert check_dataset("scene_parsing", real_data).pairs == {"validation": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("Background", True), ("_background_", True), ("background", False)]
+)
+def test_a_class_that_is_nearly_called_background_is_told(
+    name: str, is_told: bool, folder: Path
+) -> None:
+    (folder / "classes.txt").write_text(f"{name}\ncat\ndog\n")
+    report = check_dataset("folder", folder)
+    assert report.ok
+    told = [problem.text for problem in report.problems if "stays clear" in problem.text]
+    assert len(told) == is_told and all(repr(name) in text for text in told)

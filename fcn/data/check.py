@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..cores import count_cores
 from ..errors import InputError
 from ..metrics import IGNORE_INDEX
+from ..palette import BACKGROUND
 from .datasets import find_source, spread
 from .inspector import SHOWN, Inspector, Problem
 from .source import INVALID
@@ -106,6 +107,14 @@ def _absent(split: str, pixels: dict[str, int]) -> Iterator[Problem]:
         if not count:
             text = f"the class {name!r} never occurs; add photos of it or drop the class"
             yield Problem("classes that never occur", split, text, is_error=False)
+
+
+def _misnamed(names: Sequence[str]) -> Iterator[Problem]:
+    for name in names:
+        if name != BACKGROUND and name.strip("_ ").casefold() in (BACKGROUND, "bg"):
+            text = f"{name!r} is a class like any other, and is painted; named {BACKGROUND!r} it"
+            text += " stays clear, and what is not found in a photo counts as it"
+            yield Problem("names that are nearly background", "classes", text, is_error=False)
 
 
 def _shared(splits: Sequence[str], pairs: dict[str, set[Path]]) -> Iterator[Problem]:
@@ -207,5 +216,5 @@ def check_dataset(
         photos = {
             split: _check_split(report, inspector, split, list(names), thorough) for split in splits
         }
-        report.problems += _shared(splits, photos)
+        report.problems += [*_misnamed(list(names)), *_shared(splits, photos)]
     return report
