@@ -38,6 +38,8 @@ On `{{ dataset }}` `{{ split }}`, {{ images }} images. Protocol: {{ protocol }}.
 
 ## Use
 
+In a clone of the code that trained it, where `FOLDER` is this checkpoint or its id on the Hub:
+
     from fcn.photo import open_photo
     from fcn.segmenter import Segmenter
 
