@@ -24,6 +24,7 @@ from fcn.training.devices import (
     start_tracker,
 )
 from fcn.training.tracking import TRACKERS
+from fcn.training.trainer import Trainer
 
 
 class Recorder(GeneralTracker):
@@ -79,6 +80,7 @@ def test_a_tracker_is_told_scalars_and_every_class(
     )
     config = train.parse([*tiny.split(), "--steps", "20", "--eval-every", "20", "--workers", "1"])
     config.tracker, config.output = Recorder.name, str(tmp_path / "run")
+    monkeypatch.setattr(Trainer, "finish", lambda trainer: None)  # of which it is not told
     train.train(config)
     assert list(Recorder.told) == [10, 20]
     assert Recorder.told[10].keys() == {"loss", "lr"}

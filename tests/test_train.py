@@ -48,18 +48,29 @@ def learn(root: Path, output: Path, *flags: str) -> Segmenter:
     return Segmenter.load(output)
 
 
-def write_shuffled_shapes(folder: Path) -> None:
-    """Shapes as a folder data set whose training masks belong to other pictures."""
-    for split in ("train", "val"):
+def write_shapes(folder: Path, train: int, val: int, is_shuffled: bool = False) -> list[str]:
+    """Shapes as a folder data set; shuffled, training masks belong to other pictures.
+
+    Returns:
+        The flags to train on it.
+    """
+    for split, count in (("train", train), ("val", val)):
         data = open_dataset("shapes", folder, split)
         for kind in ("images", "masks"):
             (folder / split / kind).mkdir(parents=True)
-        for index in range(len(data)):
+        for index in range(count):
             photo, labels = data.read(index)
-            owner = (index + 1) % len(data) if split == "train" else index
+            owner = (index + 1) % count if is_shuffled and split == "train" else index
             photo.save(folder / split / "images" / f"{index}.png")
             Image.fromarray(labels).save(folder / split / "masks" / f"{owner}.png")
     (folder / "classes.txt").write_text("\n".join(SHAPES))
+    return ["--dataset", "folder", "--data", str(folder)]
+
+
+@pytest.fixture
+def unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are over with their last step, of which nothing more is asked."""
+    monkeypatch.setattr(Trainer, "finish", lambda trainer: None)
 
 
 def test_shapes_are_learnt_and_then_served(
@@ -98,10 +109,10 @@ def test_the_time_left_is_told_once_and_without_the_slow_start(
     assert "About 70 s left for 70 steps, which are 2.8 epochs of 200 images" in told
 
 
+@pytest.mark.usefixtures("unfinished")
 def test_shuffled_labels_teach_nothing(root: Path, tmp_path: Path) -> None:
-    write_shuffled_shapes(tmp_path / "data")
-    flags = ["--dataset", "folder", "--data", str(tmp_path / "data"), "--size", "96"]
-    learnt = learn(root, tmp_path / "run", *flags, "--no-export")
+    flags = write_shapes(tmp_path / "data", 200, 10, is_shuffled=True)
+    learnt = learn(root, tmp_path / "run", *flags, "--size", "96")
     assert learnt.metrics["mean_iou"] < 0.3
 
 
@@ -184,10 +195,10 @@ def launch(output: Path, *flags: str) -> subprocess.Popen[str]:
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    flags = ["--dropout", "0", "--precision", "fp32", "--steps", "10"]
-    process = start(tmp_path / "one", *flags)  # not in this process, which fits on fewer photos
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
+    # No more photos than this process fits on; an odd number of them is scored.
+    flags = write_shapes(tmp_path / "data", 10, 5)
+    flags += ["--dropout", "0", "--precision", "fp32", "--steps", "10"]
+    assert train.main([*TINY.split(), *flags, "--output", str(tmp_path / "one")]) == 0
     process = launch(tmp_path / "two", *flags)
     shown, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
@@ -239,6 +250,7 @@ def test_a_reader_that_is_killed_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.usefixtures("unfinished")
 def test_minutes_are_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "LOG_EVERY", 10**6)  # so many steps of a CPU may take days
     flags = [*TINY.split(), "--steps", "1000000", "--minutes", "0.02"]
@@ -312,6 +324,7 @@ def test_what_a_lowered_budget_ends_with_is_scored_before_it_is_finished(
     assert scored == [1]  # and not once more
 
 
+@pytest.mark.usefixtures("unfinished")
 def test_a_loss_that_is_no_number_stops_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,15 +62,15 @@ def test_vgg19_with_vgg16s_weights_is_vgg16(real_weights: Path) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("size", [(1, 1), (33, 64), (65, 31)])
-def test_taps_lie_at_strides_8_16_and_32(head: str, size: tuple[int, int]) -> None:
+def test_taps_lie_at_strides_8_16_and_32(head: str) -> None:
     vgg = VGG(head=head, width=8).eval()
-    with torch.inference_mode():
-        features = vgg(torch.rand(1, 3, *size))
     pool3, pool4, fc7 = vgg.channels
-    taps = zip(features, (8, 16, 32, 32), (pool3, pool4, 512, fc7), strict=True)
-    for tap, stride, channels in taps:
-        assert tap.shape == (1, channels, *(-(-side // stride) for side in size))
+    for size in [(1, 1), (33, 64), (65, 31)]:
+        with torch.inference_mode():
+            features = vgg(torch.rand(1, 3, *size))
+        taps = zip(features, (8, 16, 32, 32), (pool3, pool4, 512, fc7), strict=True)
+        for tap, stride, channels in taps:
+            assert tap.shape == (1, channels, *(-(-side // stride) for side in size))
 
 
 def test_layers_have_the_papers_names() -> None:
