@@ -16,8 +16,8 @@ from typing import Any
 from measuring import bundled, report
 from onnxruntime.quantization import CalibrationMethod
 
-from fcn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, read_json
-from fcn.data.datasets import DATASETS, open_dataset
+from fcn.checkpoint import CONFIG_NAME, WEIGHTS_NAME, read_json, read_recipe
+from fcn.data.datasets import open_recipe
 from fcn.evaluation import evaluate
 from fcn.export import calibration_images, export_checkpoint
 from fcn.segmenter import Segmenter
@@ -39,12 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def measure(model: Path, data: Path, count: int, limit: int) -> list[dict[str, Any]]:
     """A row for each way."""
-    trained = read_json(model, "training.json")["config"]
-    kept, source = (trained["classes"], trained["others"]), DATASETS[trained["dataset"]]
-    train_set, val_set = (
-        open_dataset(trained["dataset"], data, split, *kept)
-        for split in (trained["split"] or source.train, trained["val_split"] or source.val)
-    )
+    train_set, val_set = open_recipe(read_recipe(model), data)
     size = read_json(model, CONFIG_NAME)["inference_size"]
     images = calibration_images(train_set, size, count)
     rows = []

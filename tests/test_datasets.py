@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from layouts import LAYOUTS, write_mask, write_pair
 from PIL import ExifTags, Image
 
-from fcn.data.datasets import DATASETS, open_dataset
+from fcn.data.datasets import DATASETS, open_dataset, open_recipe
 from fcn.data.shapes import SHAPES, draw_scene
 from fcn.data.source import OTHERS, keep_classes
 from fcn.errors import InputError
@@ -336,6 +336,17 @@ def test_shapes_show_every_class_and_nothing_else(split):
     counts = np.bincount(np.ravel(seen))
     assert len(counts) == len(SHAPES)
     assert (counts > 0.03 * counts.sum()).all()
+
+
+def test_a_recipe_opens_what_was_trained_and_chosen_on():
+    train, val = open_recipe({"dataset": "shapes", "split": ""}, "")
+    assert (train.split, val.split) == ("train", "val")
+    other = {"split": "val", "val_split": "train", "classes": ["circle"], "others": "ignore"}
+    train, val = open_recipe({"dataset": "shapes", **other}, "")
+    assert (train.split, val.split) == ("val", "train")
+    known = open_dataset("shapes", "", "val", ["circle"], "ignore")
+    assert train.classes == val.classes == known.classes
+    assert np.array_equal(train.read(0)[1], known.read(0)[1])
 
 
 @pytest.mark.parametrize("size", [1, 31, 384])

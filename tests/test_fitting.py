@@ -1,5 +1,6 @@
 """Calibration against numbers known beforehand, and the choice of a size."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -182,12 +183,16 @@ def test_one_photo_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fitted["temperature"] == 1 and fitted["photos"] == 1
 
 
+def config_in(folder: Path) -> TrainConfig:
+    """A run on drawn scenes that takes moments."""
+    sizes = {"width": 8, "crop": (32, 32), "batch_size": 2, "workers": 0, "precision": "fp32"}
+    return TrainConfig("shapes", backbone_weights="none", output=str(folder / "run"), **sizes)
+
+
 @pytest.fixture
 def tiny_run(tmp_path: Path) -> Path:
     """A run on drawn scenes that was stopped after a step, with an int8 file."""
-    sizes = {"width": 8, "crop": (32, 32), "batch_size": 2, "workers": 0, "precision": "fp32"}
-    config = TrainConfig("shapes", backbone_weights="none", output=str(tmp_path / "run"), **sizes)
-    trainer = Trainer(config)
+    trainer = Trainer(config_in(tmp_path))
     trainer.step(next(trainer.batches()))
     trainer.validate()
     assert main(["export", str(tmp_path / "run"), "--images", "2"]) == 0
@@ -216,6 +221,21 @@ def test_a_checkpoint_is_fitted_by_command(
     assert "presence" in load_engine(folder, "onnx").maps(np.zeros((32, 32, 3), np.uint8))
     assert metrics["int8"]["engine"] == "onnx"
     assert list(metrics["strides"]) == ["32", "16", "8"]
+
+
+def test_a_run_that_was_never_scored_is_fitted_and_then_goes_on(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    stopped = Trainer(config)
+    stopped.step(next(stopped.batches()))
+    stopped.save()
+    before = stopped.model.config
+    assert main(["fit", str(tmp_path / "run")]) == 0
+    folder = checkpoint.resolve(tmp_path / "run")
+    assert checkpoint.read_json(folder, "metrics.json")["split"] == "val"
+    assert saving.load(folder).presence is not None
+    resumed = Trainer(dataclasses.replace(config, resume=True))
+    assert resumed.progress.step == 1
+    assert resumed.model.config == before  # what was fitted was fitted to other weights
 
 
 def test_a_fit_that_fails_half_way_spoils_nothing(

@@ -4,8 +4,7 @@ import argparse
 import sys
 
 from ..checkpoint import WEIGHTS_NAME, read_recipe, resolve
-from ..data.datasets import DATASETS, open_dataset
-from ..data.source import OTHERS
+from ..data.datasets import DATASETS, open_recipe
 from .flags import add_folder_flag, choose_dataset, count
 
 HELP = "quantise a checkpoint for fast answers on a CPU"
@@ -47,12 +46,8 @@ def run(args: argparse.Namespace) -> int:
     segmenter = Segmenter.load(folder, "torch", "cpu")
     if name != trained.get("dataset"):
         others = "ignore" if segmenter.background is None else "background"
-        trained = {"classes": segmenter.classes, "others": others}
-    kept = trained.get("classes", ()), trained.get("others", OTHERS[0])
-    train_set, val_set = (
-        open_dataset(name, args.data, trained.get(key) or default, *kept)
-        for key, default in (("split", DATASETS[name].train), ("val_split", DATASETS[name].val))
-    )
+        trained = {"dataset": name, "classes": segmenter.classes, "others": others}
+    train_set, val_set = open_recipe(trained, args.data)
     check_classes(segmenter.classes, val_set.classes)
     print(f"Calibrating on {args.images} images of {train_set.split}.", file=sys.stderr)
     report = add_int8(folder, train_set, val_set, args.images)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from .. import saving
 from ..checkpoint import read_json, read_recipe, resolve, synchronise, write_json
-from ..data.datasets import DATASETS, open_dataset
+from ..data.datasets import open_recipe
 from ..errors import InputError
 from ..evaluation import evaluate_strides
 from ..export import add_int8
@@ -45,20 +45,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit, score and write; prints what was chosen."""
     folder = resolve(args.checkpoint)
-    metrics = read_json(folder, "metrics.json")
-    options = read_recipe(folder)
-    if "split" not in metrics or not options.keys() >= {"dataset", "split", "classes", "others"}:
-        raise InputError(f"{folder} does not say on what it was trained and scored.")
-    kept = options["classes"], options["others"]
-    splits = options["split"] or DATASETS[options["dataset"]].train, metrics["split"]
-    train_set, val_set = (
-        open_dataset(options["dataset"], args.data, split, *kept) for split in splits
-    )
+    recipe = read_recipe(folder)
+    if not recipe.keys() >= {"dataset", "split", "classes", "others"}:
+        raise InputError(f"{folder} does not say on what it was trained.")
+    if scored_on := read_json(folder, "metrics.json").get("split"):
+        recipe["val_split"] = scored_on
+    train_set, val_set = open_recipe(recipe, args.data)
     engine = TorchEngine.load(folder, None)
     segmenter, model = Segmenter(engine, str(folder)), engine.model
     if has_int8 := (folder / ONNX_NAME).is_file():
         Segmenter.load(folder, "onnx")  # where it is refused, now and not after minutes
-    fitted = fit(segmenter, train_set, val_set, options.get("size") or val_set.size)
+    fitted = fit(segmenter, train_set, val_set, recipe.get("size") or val_set.size)
     scored = evaluate_strides(segmenter, val_set, supervised_strides(segmenter))
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     model.inference_size, model.temperature = segmenter.inference_size, segmenter.temperature

@@ -6,8 +6,9 @@ one more entry in ``DATASETS``.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -223,3 +224,23 @@ def open_dataset(
     palette, table = source.labels(root, classes, others)
     whole = source.whole.get(on_disk, len(photos.keys() | masks.keys()))
     return SegmentationDataset(name, split, palette, pairs, table, whole)
+
+
+def open_recipe(
+    recipe: Mapping[str, Any], data: Path | str
+) -> tuple[SegmentationDataset, SegmentationDataset]:
+    """Open the two splits of a training recipe: the one to train on and the one to choose on.
+
+    Args:
+        recipe: ``TrainConfig``'s fields by name, of which only ``dataset`` has to be there.
+        data: as for ``open_dataset``.
+
+    Raises:
+        InputError: as for ``open_dataset``.
+    """
+    name = recipe["dataset"]
+    source = find_source(name)
+    splits = recipe.get("split") or source.train, recipe.get("val_split") or source.val
+    kept = recipe.get("classes", ()), recipe.get("others", "background")
+    train_set, val_set = (open_dataset(name, data, split, *kept) for split in splits)
+    return train_set, val_set

@@ -90,6 +90,7 @@ class Trainer:
         self.origin = report.describe_origin(config, last, init)
         torch.manual_seed(config.seed)
         self.model = saving.load(last) if last else build_model(config, self.train_set, init)
+        forget_fitted(self.model)
         self.model.train()
         self.optimizer = build_optimizer(self.model, config)
         if last:
@@ -356,6 +357,12 @@ class Trainer:
             mine = torch.tensor([self.progress.seconds, stop], device=self.accelerator.device)
             self.progress.seconds, stop = broadcast(mine).tolist()
         return bool(stop)
+
+
+def forget_fitted(model: FCN) -> None:
+    """Undo what ``fit`` chose for how a network is served, as its weights are to change."""
+    model.temperature, model.absent_below, model.doubt_below = 1.0, 0.0, 0.0
+    model.presence = None
 
 
 def share(model: FCN) -> None:
