@@ -133,16 +133,18 @@ def train(config: TrainConfig) -> Path:
         KeyboardInterrupt: If the run was told to stop; it is saved first.
     """
     trainer = Trainer(config)
-    is_main = trainer.accelerator.is_main_process
+    progress, is_main = trainer.progress, trainer.accelerator.is_main_process
     with checkpoint.claimed(config.folder()) if is_main else nullcontext():
         if is_main:
             trainer.check_last()
             if not config.resume:
                 trainer.album.clear()
-        learn(trainer)
-        if not trainer.progress.is_scored:  # a budget that was lowered since
+        # A run that goes on may have been killed while it was scored, or have a lower budget now.
+        is_due = progress.step > 0 and progress.step % config.eval_every == 0
+        if (is_due or progress.share(config) == 1) and not progress.is_scored:
             trainer.validate()
             trainer.save()
+        learn(trainer)
         trainer.finish()
     trainer.accelerator.end_training()
     return config.folder()

@@ -288,6 +288,23 @@ def test_what_goes_wrong_on_val_loses_nothing(
     assert saving.load_state(checkpoint.follow(run / "last"))["progress"]["step"] == 2
 
 
+def test_a_run_that_was_killed_while_it_was_scored_makes_up_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(trainer: Trainer) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = tmp_path / "run"
+    flags = [*TINY.split(), "--steps", "4", "--eval-every", "2", "--output", str(run)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "validate", fail)
+        assert train.main(flags) == 1
+    monkeypatch.setattr(Trainer, "finish", lambda trainer: None)
+    assert train.main([*flags, "--resume"]) == 0
+    history = saving.load_state(checkpoint.follow(run / "last"))["progress"]["history"]
+    assert [entry["step"] for entry in history if "mean_iou" in entry] == [2, 4]
+
+
 def test_a_run_that_is_stopped_while_it_is_scored_at_last_stops_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

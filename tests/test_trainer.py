@@ -110,6 +110,17 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path: Path) -> None:
     assert_same_weights(through, resumed, atol=0, rtol=0)
 
 
+def test_a_resumed_run_knows_the_best_network_that_it_published(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    killed = Trainer(config)
+    killed.save()
+    score = killed.validate()  # and not saved any more
+    best = checkpoint.resolve(tmp_path / "run")
+    metrics = checkpoint.read_json(best, "metrics.json")
+    checkpoint.write_json(best / "metrics.json", {**metrics, "mean_iou": 1.0})  # as if fitted
+    assert Trainer(dataclasses.replace(config, resume=True)).progress.best == score
+
+
 @pytest.mark.parametrize("before", [torch.channels_last, torch.contiguous_format])
 def test_a_run_is_resumed_where_memory_is_laid_out_otherwise(
     before: torch.memory_format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -159,6 +159,10 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
         self.progress = Progress(**state["progress"])
+        # A run that was killed after it published its best does not remember that one's score. It
+        # stands in training.json, by the same measure: metrics.json has that of what was fitted.
+        best = checkpoint.read_json(checkpoint.follow(self.run / "best"), "training.json")
+        self.progress.best = max(self.progress.best, best.get("best", -1.0))
 
     def batches(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
         """The passes of each step from where the run is, without end.
