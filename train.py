@@ -242,6 +242,11 @@ def explain(error: RuntimeError, config: TrainConfig) -> str:
     return ""
 
 
+def is_first() -> bool:
+    """Whether this is the first process of its launch, as is known before they find one another."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def explain_stop(config: TrainConfig) -> str:
     """Say how a run that was told to stop goes on."""
     if (config.folder() / "last").exists():
@@ -256,7 +261,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
         config = parse(arguments)
-        refresh.check(config.push, config.space)
+        if is_first():
+            refresh.check(config.push, config.space)
         run = train(config)
         if not PartialState().is_main_process:
             return 0
@@ -275,7 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(told, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":  # of the processes of a launch
+        if is_first():
             print(explain_stop(config), file=sys.stderr)
         return 130
     return 0

@@ -420,6 +420,20 @@ def test_missing_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(captured.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("rank", "told"), [("0", "--space needs --push"), ("1", "CamVid")])
+def test_one_process_of_a_launch_sees_whether_it_can_be_pushed(
+    rank: str,
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    flags = ["--space", "me/page", "--dataset", "camvid", "--data", str(tmp_path / "nowhere")]
+    assert train.main(flags) == 1
+    assert told in capsys.readouterr().err
+
+
 def test_data_that_cannot_be_downloaded_are_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
