@@ -54,6 +54,18 @@ def test_a_value_that_is_no_class_is_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", DATASETS)
+def test_labels_are_read_without_their_photo(name, tmp_path):
+    split, is_drawn = DATASETS[name].val, DATASETS[name].is_drawn
+    if not is_drawn:
+        photo, _ = write_pair(name, tmp_path, split, "a", [[1, 2]])
+    dataset = open_dataset(name, tmp_path, split)
+    _, labels = dataset.read(0)
+    if not is_drawn:
+        photo.write_bytes(b"no photo")
+    assert np.array_equal(dataset.read_labels(0), labels)
+
+
+@pytest.mark.parametrize("name", DATASETS)
 def test_opening_decodes_nothing(name, tmp_path, monkeypatch):
     split = DATASETS[name].train
     if not DATASETS[name].is_drawn:

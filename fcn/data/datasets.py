@@ -16,7 +16,7 @@ from PIL import Image
 from ..errors import InputError
 from ..metrics import IGNORE_INDEX
 from ..palette import CAMVID, MAX_CLASSES, SCENE_PARSING, VOC, Color, distinct
-from .pairs import Files, folders_with, two_folders, voc_files, voc_splits
+from .pairs import Files, folders_with, read_mask, two_folders, voc_files, voc_splits
 from .shapes import SHAPES, draw_scene
 from .source import INVALID, Source, nearest
 
@@ -168,6 +168,15 @@ class SegmentationDataset:
         """
         photo, mask = self.pairs[index]
         image, values = DATASETS[self.name].read(photo, mask)
+        return image, self._label(mask, values)
+
+    def read_labels(self, index: int) -> np.ndarray:
+        """Read the labels of one pair, as ``read`` gives them, and leave a photo file alone."""
+        source, (photo, mask) = DATASETS[self.name], self.pairs[index]
+        values = source.read(photo, mask)[1] if source.is_drawn else read_mask(mask)
+        return self._label(mask, values)
+
+    def _label(self, mask: Path, values: np.ndarray) -> np.ndarray:
         labels = self.table[values]
         if (labels == INVALID).any():
             value = values[labels == INVALID][0]
@@ -175,7 +184,7 @@ class SegmentationDataset:
                 f"{mask} has the value {value}, which is no class; "
                 "`python -m fcn check` lists all such masks"
             )
-        return image, labels
+        return labels
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -89,19 +89,20 @@ def weigh_classes(train_set: SegmentationDataset, balance: float) -> Tensor:
     weigh 1, and between them it is that ratio to the power of ``balance``.
 
     Returns:
-        (num_classes,) float32; 1 for a class that was not seen.
+        (num_classes,) float32; a class that was not seen weighs as much as the rarest that was.
     """
     weights = np.ones(len(train_set.classes))
     if balance:
         shown, own = np.zeros_like(weights), np.zeros_like(weights)
         for index in spread(len(train_set), COUNTED):
-            labels = train_set.read(index)[1]
+            labels = train_set.read_labels(index)
             pixels = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(weights))
             own += pixels
             shown += pixels.sum() * (pixels > 0)
         seen = own > 0
         frequency = own[seen] / shown[seen]
         weights[seen] = (np.median(frequency) / frequency) ** balance
+        weights[~seen] = weights.max()
     return torch.tensor(weights, dtype=torch.float32)
 
 
