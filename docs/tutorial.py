@@ -17,7 +17,7 @@ from fcn.demo.examples import Example, find_examples
 from fcn.demo.lesson import PARTS, bilinear_kernel, shapes_table
 from fcn.demo.subject import Part, Subject
 from fcn.photo import open_photo
-from fcn.segmenter import STRIDES, Segmenter
+from fcn.segmenter import Segmenter
 
 TEXT = Path(__file__).with_suffix(".md")
 
@@ -89,10 +89,10 @@ def list_kernels(subject: Subject) -> list[list[str]]:
 
 def list_strides(subject: Subject) -> list[list[str]]:
     """What the strides decide on the photo."""
-    rows = [["Network", "Pixels decided as by FCN-8s", "Mean confidence"]]
-    for stride in STRIDES:
-        found = subject.found[stride]
-        same = (found.labels == subject.found[8].labels).mean()
+    finest = subject.segmenter.stride
+    rows = [["Network", f"Pixels decided as by FCN-{finest}s", "Mean confidence"]]
+    for stride, found in subject.found.items():
+        same = (found.labels == subject.found[finest].labels).mean()
         sure = found.mean_confidence
         rows.append([f"FCN-{stride}s", f"{100 * same:.1f} %", f"{100 * sure:.1f} %"])
     return rows

@@ -176,6 +176,11 @@ class Segmenter:
         return scores
 
     @property
+    def trained_strides(self) -> tuple[int, ...]:
+        """The strides that it was trained at, coarse to fine: the skips of others add nothing."""
+        return tuple(one for one in STRIDES if one >= self.stride)
+
+    @property
     def background(self) -> int | None:
         """The label of the background; None if there is none."""
         return self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None

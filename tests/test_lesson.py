@@ -136,6 +136,21 @@ def test_fused_scores_are_what_the_segmenter_decides_by(segmenter, photo, subjec
         np.testing.assert_array_equal(pixels(part, f"FCN-{stride}s"), overlay)
 
 
+@pytest.mark.parametrize(
+    ("stride", "skips", "words"),
+    [(16, ["score_pool4"], "the skip from pool4 changes"), (32, [], "trained without them")],
+)
+def test_no_skip_is_shown_that_was_not_trained(photo, stride: int, skips: list[str], words: str):
+    live = Segmenter.of(build_tiny(CLASSES, stride=stride), "live")
+    part = lesson.tell_skips(Subject(live, photo))
+    captions = [one.caption for one in part.pictures]
+    assert [one.split()[0] for one in captions if " adds" in one] == skips
+    shown = [one for one in captions if one.startswith("FCN-")]
+    assert shown == [f"FCN-{one}s" for one in live.trained_strides]
+    assert words in part.words and "three strides" not in part.words
+    assert len(list(lesson.tell(live, photo))) == len(lesson.PARTS)
+
+
 def test_context_is_told_of_where_there_is_any(photo):
     for context in (False, True):
         live = Segmenter.of(build_tiny(CLASSES, context=context), "live")

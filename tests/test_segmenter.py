@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import CLASSES, build_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -174,6 +175,12 @@ def test_metrics_and_palette_may_be_missing(tiny_checkpoint: Path, tmp_path: Pat
     segmenter = Segmenter.load(folder)
     assert segmenter.metrics == {}
     assert segmenter.palette == tuple(distinct(len(segmenter.classes)))
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_strides_finer_than_its_own_were_not_trained(stride: int):
+    trained = Segmenter.of(build_tiny(CLASSES, stride=stride), "live").trained_strides
+    assert trained == tuple(one for one in (32, 16, 8) if one >= stride)
 
 
 @pytest.mark.parametrize("stride", [0, 4, 64, "8"])

@@ -5,8 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import CLASSES, build_tiny
 
 from docs import tutorial
+from fcn.data.shapes import draw_scene
+from fcn.demo.subject import Subject
+from fcn.segmenter import Segmenter
 
 BLOCK = re.compile(r"<!-- numbers: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
@@ -37,6 +41,12 @@ def test_one_command_makes_its_pictures_and_tables(tiny_checkpoint: Path, tmp_pa
     assert "| score_fr | 4 | 2 x 3 | 32 | 36 |" in blocks["shapes"]
     assert "| FCN-8s | 100.0 % |" in blocks["strides"]
     assert {one.name for one in tmp_path.glob("*.jpg")} == set(pictures(after))
+
+
+def test_strides_that_were_not_trained_are_in_no_table():
+    live = Segmenter.of(build_tiny(CLASSES, stride=16), "live")
+    _, *rows = tutorial.list_strides(Subject(live, draw_scene(3, 96)[0]))
+    assert [row[:2] for row in rows][1:] == [["FCN-16s", "100.0 %"]]
 
 
 def test_a_text_without_a_place_for_a_table_is_an_error(tmp_path: Path):

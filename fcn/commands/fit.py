@@ -15,7 +15,7 @@ from ..evaluation import evaluate_strides
 from ..export import add_int8
 from ..inference.engines import ONNX_NAME, TorchEngine
 from ..segmenter import Segmenter
-from ..training.fitting import describe_fitted, fit, supervised_strides
+from ..training.fitting import describe_fitted, fit
 from ..training.report import write_report
 from .flags import add_folder_flag
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if has_int8 := (folder / ONNX_NAME).is_file():
         Segmenter.load(folder, "onnx")  # where it is refused, now and not after minutes
     fitted = fit(segmenter, train_set, val_set, recipe.get("size") or val_set.size)
-    scored = evaluate_strides(segmenter, val_set, supervised_strides(segmenter))
+    scored = evaluate_strides(segmenter, val_set, segmenter.trained_strides)
     metrics, doubt_below = describe_fitted(segmenter, val_set, fitted, scored)
     model.inference_size, model.temperature = segmenter.inference_size, segmenter.temperature
     model.absent_below, model.doubt_below = segmenter.absent_below, doubt_below

@@ -51,7 +51,7 @@ def describe(
         segmentation,
         name=name,
         file=file,
-        stride=segmenter.stride,
+        trained=segmenter.trained_strides,
         message=found_line(segmentation),
         caution=DOUBT if doubtful else "",
         opacity=DOUBTFUL_OPACITY if doubtful else 1.0,

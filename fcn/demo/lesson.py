@@ -233,26 +233,32 @@ def tell_upsampling(subject: Subject) -> Part:
 
 def tell_skips(subject: Subject) -> Part:
     """Part 6: what pool4 and pool3 add to the scores, and what is found with them."""
-    main, kernels = subject.main, subject.segmenter.kernels
+    main, kernels, strides = subject.main, subject.segmenter.kernels, list(subject.found)
     pictures = []
-    for stride, skip, kernel in (
-        (16, "score_pool4", "upscore2"),
-        (8, "score_pool3", "upscore_pool4"),
-    ):
+    steps = zip(strides[1:], MAPS[1:], ("upscore2", "upscore_pool4"), strict=False)
+    for stride, skip, kernel in steps:
         coarse, adds = add_skips(subject.maps, kernels, 2 * stride), subject.maps[skip]
         up = upscore(coarse, kernels[kernel], adds.shape[1:])[main.id]
         pictures.append(subject.heat(f"Stride {2 * stride}, upsampled 2x", up))
         own = float(np.abs(adds[main.id]).max())
         pictures.append(subject.heat(f"{skip} adds", adds[main.id], own))
         pictures.append(subject.heat(f"Fused at stride {stride}", up + adds[main.id]))
-    pictures += [subject.overlay(f"FCN-{stride}s", stride) for stride in (32, 16, 8)]
-    changed = float((subject.found[32].labels != subject.found[8].labels).mean())
+    pictures += [subject.overlay(f"FCN-{stride}s", stride) for stride in strides]
     words = (
         "pool5 knows what there is, but not where its edges are; pool4 and pool3 are finer. Each"
         " gets a 1x1 classifier of its own, whose scores are added to the upsampled coarser"
-        f" ones. These are the scores of {main.name}; what a skip adds has its own scale of"
-        " colours. One set of weights answers at all three strides; on this photo the two skips"
-        f" change the class of {100 * changed:.1f} % of the pixels."
+        " ones. "
+    )
+    if len(strides) == 1:
+        return Part(f"{words}This network was trained without them, as FCN-32s.", pictures)
+    answers, skips = "all three strides", "the two skips change"
+    if len(strides) == 2:
+        answers, skips = "the two strides that were trained", "the skip from pool4 changes"
+    changed = float((subject.found[32].labels != subject.found[strides[-1]].labels).mean())
+    words += (
+        f"These are the scores of {main.name}; what a skip adds has its own scale of colours. One"
+        f" set of weights answers at {answers}; on this photo {skips} the class of"
+        f" {100 * changed:.1f} % of the pixels."
     )
     return Part(words, pictures)
 

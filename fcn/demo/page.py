@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..palette import BACKGROUND
 from ..photo import MAX_MEGABYTES, is_shown_alike, open_photo
 from ..scores import score_line
-from ..segmenter import STRIDES, Segmenter
+from ..segmenter import Segmenter
 from . import viewer
 from .answer import LONGEST_SIDE, listed, segment_for_page
 from .chooser import Networks, build_chooser, pick
@@ -254,5 +254,5 @@ def _answer_strides(networks: Networks, value: Any) -> dict[str, Any]:
     with _told():
         photo = sent("The photo", value["photo"]["path"]).open(LONGEST_SIDE)
         segmenter = pick(networks, value["weights"])
-        others = [stride for stride in STRIDES if stride != segmenter.stride]
-        return viewer.strides(value["run"], segmenter.at_strides(photo, others))
+        coarser = segmenter.trained_strides[:-1]
+        return viewer.strides(value["run"], segmenter.at_strides(photo, coarser))

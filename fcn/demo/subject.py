@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..palette import BACKGROUND, safe_colors
 from ..segmentation import Found, Segmentation
-from ..segmenter import STRIDES, Segmenter
+from ..segmenter import Segmenter
 from . import sketches
 
 MOST = 6  # classes that are shown
@@ -46,7 +46,7 @@ class Subject:
     Attributes:
         seen: The photo at the size that the network sees it at.
         maps: Scores by layer, see ``Engine.maps``.
-        found: What is found at each stride.
+        found: What is found at each stride that the network was trained at.
         palette: A colour for each class, as the viewer has it at first.
     """
 
@@ -54,13 +54,13 @@ class Subject:
         self.segmenter, self.photo = segmenter, photo
         self.seen = segmenter.resize(photo)
         self.maps = segmenter.maps(photo)
-        self.found: dict[int, Segmentation] = segmenter.at_strides(photo, STRIDES)
+        self.found: dict[int, Segmentation] = segmenter.at_strides(photo, segmenter.trained_strides)
         self.palette = tuple(safe_colors(segmenter.classes) or segmenter.palette)
 
     @cached_property
     def classes(self) -> list[Found]:
         """The largest classes of the photo, the background last."""
-        found = self.found[8].found()
+        found = self.found[self.segmenter.stride].found()
         return sorted(found, key=lambda one: one.name == BACKGROUND)[:MOST]
 
     @property

@@ -9,7 +9,7 @@ come with the weights, and weights may come from anyone.
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from PIL import Image
 
 from ..palette import BACKGROUND, hex_code, safe_colors
 from ..segmentation import Segmentation, encode_png
+from ..segmenter import STRIDES
 from .photo_input import offer
 
 WEB = Path(__file__).parent / "web"
@@ -149,7 +150,7 @@ def result(
     *,
     name: str = "photo",
     file: str = "",
-    stride: int = 8,
+    trained: Sequence[int] = STRIDES,
     message: str = "",
     caution: str = "",
     opacity: float = 1.0,
@@ -161,7 +162,7 @@ def result(
         segmentation: What was found in it.
         name: What files to take away are called, without an ending.
         file: An upload that the browser shows as this photo, and may have decoded already.
-        stride: That of the segmentation.
+        trained: The strides that may be compared, coarse to fine; the last is the segmentation's.
         message: A line under the photo.
         caution: A second, more urgent line.
         opacity: The most that the overlay starts with; the visitor's own choice may be less.
@@ -174,7 +175,7 @@ def result(
         **_layer(segmentation),
         "photo": FileData(path=file).model_dump() if file else offer(*_encode(photo)),
         "name": name,
-        "stride": stride,
+        "trained": list(trained),
         "opacity": opacity,
         "weights": segmentation.weights,
         "seconds": round(segmentation.seconds, 3),

@@ -27,7 +27,7 @@ from ..inference.engines import TorchEngine
 from ..metrics import IGNORE_INDEX, ConfusionMatrix
 from ..presence import Presence, pool
 from ..resizing import LARGEST_ENLARGEMENT
-from ..segmenter import STRIDES, Segmenter
+from ..segmenter import Segmenter
 from .devices import find_precision
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
@@ -171,11 +171,6 @@ def score_absence(
     return {one: matrix.mean_iou for one, matrix in matrices.items()}
 
 
-def supervised_strides(segmenter: Segmenter) -> list[int]:
-    """The strides that a network was trained at, its own last."""
-    return [one for one in STRIDES if one >= segmenter.stride]
-
-
 def describe_fitted(
     segmenter: Segmenter,
     dataset: SegmentationDataset,
@@ -188,7 +183,7 @@ def describe_fitted(
         segmenter: With the fitted values set.
         dataset: The split that was scored.
         fitted: What ``fit`` gave.
-        scored: What ``evaluate_strides`` gave at ``supervised_strides``.
+        scored: What ``evaluate_strides`` gave at ``trained_strides``.
 
     Returns:
         ``metrics.json``, and the ``doubt_below`` of ``config.json``.

@@ -34,7 +34,7 @@ from .album import Album, choose_pictures
 from .config import TrainConfig, spell
 from .devices import build_accelerator, find_layout, start_tracker, tell
 from .feeding import build_samples, draw_passes, open_splits
-from .fitting import describe_fitted, find_doubt, fit, supervised_strides
+from .fitting import describe_fitted, find_doubt, fit
 from .learning import Objective, build_model, build_optimizer, weigh_classes
 from .memory import choose_split, list_splits
 from .progress import Progress
@@ -305,7 +305,7 @@ class Trainer:
             own.update(labels, found.labels)
             ranking.append((own.mean_iou, index))
 
-        scored = self.score(segmenter, supervised_strides(segmenter), rank)
+        scored = self.score(segmenter, segmenter.trained_strides, rank)
         metrics, served.doubt_below = describe_fitted(segmenter, self.val_set, fitted, scored)
         ranking = sorted(gather_object(ranking))
         if is_main:

@@ -43,7 +43,8 @@ function listenToSwitch(selector, use) {
   const options = findAll(`${selector} input`);
   for (const option of options) option.addEventListener('change', () => use(option.value));
   return () => {
-    const next = options[(options.findIndex((one) => one.checked) + 1) % options.length];
+    const offered = options.filter((one) => !one.closest('[hidden]'));
+    const next = offered[(offered.findIndex((one) => one.checked) + 1) % offered.length];
     next.checked = true;
     use(next.value);
     say(next.parentElement.textContent);

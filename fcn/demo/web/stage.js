@@ -4,12 +4,9 @@
 // fraction of the part of the canvas that is in sight, so that it never leaves the stage.
 
 const DEEPEST = 16; // zoom
-const STRIDES = [32, 16, 8];
-const COMPARISONS = {
-  off: [],
-  photo: ['Photo', 'Segments'],
-  strides: STRIDES.map((stride) => `FCN-${stride}s`),
-};
+const COMPARISONS = { off: [], photo: ['Photo', 'Segments'], strides: [] };
+const SKIPS = { 2: 'no and one skip connection', 3: 'no, one and two skip connections' };
+let strides = []; // that the network was trained at, coarse to fine: what can be compared
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // ---- what is under the pointer
@@ -175,7 +172,7 @@ function strips() {
   const layers = {
     off: [scene.main],
     photo: [null, scene.main],
-    strides: STRIDES.map((stride) => scene.layers[stride] ?? scene.main),
+    strides: strides.map((stride) => scene.layers[stride] ?? scene.main),
   }[state.compare];
   return layers.map((layer, i) => ({ start: bounds[i], stop: bounds[i + 1], layer }));
 }
@@ -227,6 +224,19 @@ function listenToDivider(divider, i) {
   });
 }
 
+// A network of stride 32 has nothing to compare.
+function offerStrides(trained) {
+  if (trained.join() === strides.join()) return;
+  strides = trained;
+  COMPARISONS.strides = strides.map((stride) => `FCN-${stride}s`);
+  state.splits.strides = strides.slice(1).map((_, i) => (i + 1) / strides.length);
+  const option = find('.fcn-compare [value=strides]'), label = option.parentElement;
+  label.querySelector('span').textContent = strides.map((stride) => `${stride}s`).join(' ');
+  label.title = `The same weights with ${SKIPS[strides.length]}`;
+  label.hidden = strides.length < 2;
+  if (label.hidden && option.checked) find('.fcn-compare [value=off]').click();
+}
+
 function setCompare(compare) {
   state.compare = compare;
   if (scene?.main) status.textContent = scene.payload.message;
@@ -240,7 +250,8 @@ function askForStrides() {
   if (state.compare !== 'strides' || !scene?.main || scene.asked) return;
   scene.asked = true;
   setBusy(true);
-  status.textContent = 'Segmenting at strides 32 and 16…';
+  const coarser = strides.slice(0, -1);
+  status.textContent = `Segmenting at stride${coarser[1] ? 's' : ''} ${coarser.join(' and ')}…`;
   props.value = scene.payload; // an answer about another photo may have come since
   trigger('strides');
 }

@@ -35,7 +35,7 @@ const state = {
   threshold: 0, // confidence below which pixels are faded
   palette: 'safe',
   compare: 'off',
-  splits: { photo: [1 / 2], strides: [1 / 3, 2 / 3] },
+  splits: { photo: [1 / 2], strides: [] },
   zoom: { scale: 1, x: 0, y: 0 },
   isolated: null, // class id
   pointed: null, // class id
@@ -92,7 +92,7 @@ function put(photo, mask, payload) {
   const shown = new ImageData(photo.data.slice(), photo.width, photo.height);
   const main = mask && toLayer(mask, photo);
   const classes = new Map(found.map((one) => [one.id, withChoices(one)]));
-  scene = { photo, shown, main, classes, found, payload, layers: { [payload.stride]: main } };
+  scene = { photo, shown, main, classes, found, payload, layers: {} }; // by coarser stride
   canvas.width = photo.width;
   canvas.height = photo.height;
   canvas.setAttribute('aria-label', describe(found));
@@ -100,6 +100,7 @@ function put(photo, mask, payload) {
   if (main) {
     if (!classes.has(state.isolated)) state.isolated = null;
     state.most = opacity;
+    offerStrides(payload.trained);
     find('.fcn-rows').style.minHeight = '';
     setLegend([...classes.values()]);
     showStrength();
