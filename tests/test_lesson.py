@@ -164,16 +164,19 @@ def test_a_photo_of_one_pixel_has_a_lesson(segmenter):
     assert all(excerpts for _, _, excerpts in told)
 
 
-@pytest.mark.parametrize("config", [None, {}, {"crop": "x"}, {"crop": [8, 8], "scale": [1]}, [1]])
+@pytest.mark.parametrize("config", [{}, {"crop": "x"}, {"crop": [8, 8], "scale": [1]}])
 def test_settings_that_cannot_be_meant_are_the_defaults(config):
-    assert Recipe.of(config, 96) == Recipe(size=96)
+    assert lesson.choose_recipe(config) == Recipe()
 
 
 def test_settings_are_the_runs_and_within_bounds(root: Path):
-    given = {"crop": [10**9, 0], "scale": [0, 1e9], "color": 5, "size": 0, "flip": False}
-    assert Recipe.of(given, 96) == Recipe((1024, 1), 96, (0.1, 10.0), False, 0.9)
+    given = {"crop": [10**9, 0], "scale": [0, 1e9], "color": 5, "size": 64, "flip": False}
+    assert lesson.choose_recipe(given) == Recipe((1024, 1), 64, (0.1, 10.0), False, 0.9)
     street = checkpoint.read_json(root / "checkpoints" / "street", "training.json")
     config = street["config"]
     crop, scale = tuple(config["crop"]), tuple(config["scale"])
     recipe = Recipe(crop, config["size"], scale, config["flip"], config["color"])
-    assert Recipe.of(config, 480) == recipe
+    assert lesson.choose_recipe(config) == recipe
+    # The trainer's choice, and not the size that the network is served at.
+    assert lesson.choose_recipe({**config, "size": 0}) == recipe._replace(size=480)
+    assert lesson.choose_recipe({**config, "size": 0, "dataset": ["camvid"]}) == Recipe()

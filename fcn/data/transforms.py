@@ -5,9 +5,8 @@ changes pictures here, and nothing imports torch. The convention: lengths and pl
 down, then across.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -16,7 +15,6 @@ from ..metrics import IGNORE_INDEX
 from ..resizing import enlargement
 
 GREY = (123, 117, 104)  # ImageNet's mean colour: nothing, once the network has normalised it
-LARGEST_CROP = 1024  # pixels; a run's settings may come from anyone
 
 
 class Recipe(NamedTuple):
@@ -37,25 +35,6 @@ class Recipe(NamedTuple):
     scale: tuple[float, float] = (0.7, 1.4)
     flip: bool = True
     color: float = 0.2
-
-    @classmethod
-    def of(cls, config: Any, size: int) -> "Recipe":
-        """Read a run's settings, as ``training.json`` has them.
-
-        Args:
-            config: Not trusted; the defaults stand in for settings that cannot be meant.
-            size: The long side of photos, if they leave that to the data set.
-        """
-        try:
-            height, width = (min(max(int(side), 1), LARGEST_CROP) for side in config["crop"])
-            low, high = (min(max(float(one), 0.1), 10.0) for one in config["scale"])
-            color = min(max(float(config["color"]), 0.0), 0.9)
-            if not all(map(math.isfinite, (low, high, color))):
-                raise ValueError("no number")
-            longest = int(config["size"]) or size or cls().size
-        except (LookupError, TypeError, ValueError, OverflowError):
-            return cls(size=size or cls().size)
-        return cls((height, width), longest, (low, high), bool(config.get("flip")), color)
 
 
 class Window(NamedTuple):

@@ -5,12 +5,15 @@ nothing here imports torch, which a server of int8 weights does without: score m
 whatever engine runs, filters from the weights' file, and source is read as text.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from .. import checkpoint
+from ..data.datasets import DATASETS
 from ..data.shapes import SHAPES, draw_scene
 from ..data.transforms import Recipe, augment
 from ..inference.fusion import MAPS, STRIDES, add_skips, upscore
@@ -20,14 +23,14 @@ from .excerpt import Excerpt, constant, excerpt
 from .subject import Part, Picture, Subject
 
 SCENE = 19  # the seed of the drawn scene
+LARGEST_CROP = 1024  # pixels
 MAP_STRIDES = dict(zip(MAPS, STRIDES, strict=True))
 
 
 def tell_data(subject: Subject) -> Part:
     """Part 1: the photo as the trainer would change it, and a pair of scene and labels."""
-    folder, config = subject.segmenter.folder, subject.segmenter.config
-    training = checkpoint.read_json(folder, "training.json") if folder else {}
-    recipe = Recipe.of(training.get("config"), config["inference_size"])
+    folder = subject.segmenter.folder
+    recipe = choose_recipe(checkpoint.read_recipe(folder) if folder else {})
     draws = np.random.default_rng(0)
     pictures = [Picture("The photo", subject.seen)]
     for number in (1, 2, 3):
@@ -45,6 +48,25 @@ def tell_data(subject: Subject) -> Part:
         " labels. No example comes with labels, so a drawn scene shows a pair."
     )
     return Part(words, pictures)
+
+
+def choose_recipe(config: dict[str, Any]) -> Recipe:
+    """How the samples of a run are augmented.
+
+    Args:
+        config: As ``training.json`` has it. It may come from anyone: the defaults stand in for
+            settings that cannot be meant.
+    """
+    try:
+        height, width = (min(max(int(side), 1), LARGEST_CROP) for side in config["crop"])
+        low, high = (min(max(float(one), 0.1), 10.0) for one in config["scale"])
+        color = min(max(float(config["color"]), 0.0), 0.9)
+        if not all(map(math.isfinite, (low, high, color))):
+            raise ValueError("no number")
+        size = int(config["size"]) or DATASETS[config["dataset"]].size
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return Recipe()
+    return Recipe((height, width), size, (low, high), bool(config.get("flip")), color)
 
 
 def show_pair(caption: str, scene: Image.Image, labels: Image.Image) -> list[Picture]:
