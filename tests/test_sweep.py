@@ -1,4 +1,4 @@
-"""Sweeping: old files and folders go, what is young or belongs to the page stays."""
+"""Sweeping: what is old or too much goes, what is young or belongs to the page stays."""
 
 import os
 import subprocess
@@ -35,6 +35,25 @@ def test_an_empty_folder_goes_last_of_all(tmp_path: Path) -> None:
     sweep.sweep(tmp_path / "none", [], time.time())  # a folder that is gone is no fault
     sweep.sweep(tmp_path, [], time.time() + 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def fill(folder: Path) -> list[Path]:
+    """Four files of 100 bytes, from old to young; their names and folders say nothing of it."""
+    files = [folder / name for name in ("c/1.png", "a/2.png", "d/3.png", "b/4.png")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(bytes(100))
+        time.sleep(0.02)  # or the clock of the file system may not have moved
+    return files
+
+
+@pytest.mark.parametrize(
+    ("most", "left"), [(400, [0, 1, 2, 3]), (399, [0, 2, 3]), (250, [0, 3]), (0, [0])]
+)
+def test_the_oldest_go_where_all_are_too_much(tmp_path: Path, most: int, left: list[int]) -> None:
+    files = fill(tmp_path)
+    sweep.trim(tmp_path, [str(files[0])], most)  # the oldest is the page's
+    assert [i for i, file in enumerate(files) if file.exists()] == left
 
 
 def test_a_file_that_cannot_be_deleted_stops_nothing(
@@ -74,6 +93,26 @@ def test_what_comes_after_the_start_goes_and_gradio_forgets_it(
         time.sleep(0.05)
     assert built.read_bytes() == b"of the page"
     assert page.upload_file_set == {str(built)}
+
+
+def test_what_is_too_much_goes_before_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(sweep, "SWEEPS", sweep.AGE / 0.1)
+    monkeypatch.setattr(sweep, "MOST", 25)
+    folder = sweep.take_folder()
+    built = Path(offer(b"of the page", "a.png")["path"])
+    with gr.Blocks() as page:
+        pass
+    sweep.start(page, folder)
+    sent = Path(offer(b"an answer", "b.png")["path"])
+    young = Path(offer(b"another one", "c.png")["path"])
+    deadline = time.monotonic() + 30
+    while sent.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert built.exists() and young.exists()
 
 
 def test_what_a_killed_server_left_goes_when_the_next_one_starts(

@@ -2,7 +2,8 @@
 
 Gradio's own deletion ends for good at the first file that it cannot delete, and leaves the folders
 that files were in. The convention: everything is in one folder that only this program has, and goes
-when it is an hour old, except for what the page was built with.
+when it is an hour old, and the oldest sooner where all of it might fill a disk, except for what the
+page was built with.
 """
 
 import atexit
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 PREFIX, LOCK = "fcn-", ".lock"
 AGE = 3600.0  # seconds
-SWEEPS = 12  # in that time
+SWEEPS = 60  # in that time
+MOST = 2 * 10**9  # bytes in all
 
 
 def take_folder() -> Path:
@@ -65,6 +67,28 @@ def sweep(folder: Path, kept: Collection[str], before: float) -> None:
                 Path(place).rmdir()
 
 
+def trim(folder: Path, kept: Collection[str], most: int) -> None:
+    """Delete the oldest files until all that are left have no more than so many bytes.
+
+    Args:
+        folder: Where they are.
+        kept: Paths of files that stay, and count.
+        most: In bytes.
+    """
+    files = []
+    for place, _, names in os.walk(folder):
+        for file in (Path(place, name) for name in names):
+            with suppress(OSError):  # somebody else was faster
+                told = file.lstat()
+                files.append((told.st_ctime_ns, told.st_size, file))
+    excess = sum(size for _, size, _ in files) - most
+    for _, size, file in sorted(files):
+        if excess > 0 and str(file) not in kept:
+            with suppress(OSError):
+                file.unlink()
+                excess -= size
+
+
 def start(page: "gr.Blocks", folder: Path) -> None:
     """Sweep again and again, as long as the program runs.
 
@@ -78,6 +102,7 @@ def start(page: "gr.Blocks", folder: Path) -> None:
         while True:
             time.sleep(AGE / SWEEPS)
             sweep(folder, kept, time.time() - AGE)
+            trim(folder, kept, MOST)
             for names in page.temp_file_sets:  # Gradio's own lists of them
                 names.difference_update([one for one in tuple(names) if not os.path.lexists(one)])
 
