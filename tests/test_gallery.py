@@ -86,6 +86,20 @@ def test_a_result_that_was_deleted_meanwhile_says_so(visit):
     visitor.errors.clear()  # the browser's own, about the file
 
 
+def test_a_zip_that_was_deleted_meanwhile_says_so(visit):
+    visitor = visit()
+    before = set(Path(get_upload_folder()).rglob("segments.zip"))
+    give(visitor, photos(75))
+    expect_state(visitor, "done")
+    (archive,) = set(Path(get_upload_folder()).rglob("segments.zip")) - before
+    archive.unlink()
+    visitor.gallery.get_by_role("link", name="Download all as ZIP").click()
+    expect(visitor.gallery.get_by_role("status")).to_have_text(
+        "The ZIP could not be fetched: choose the photos again."
+    )
+    visitor.errors.clear()  # the browser's own, about the file
+
+
 def check_archive(visitor: Visitor, segmenter: Segmenter, given: list) -> None:
     with visitor.page.expect_download() as told:
         visitor.gallery.get_by_role("link", name="Download all as ZIP").click()

@@ -110,7 +110,7 @@ function load() {
   setProgress(2 * items.length - left);
   status.textContent = `${items.length - left} of ${items.length} done`;
   zip.hidden = !archive;
-  if (archive) Object.assign(zip, { href: archive.url, download: 'segments.zip' });
+  if (archive) zip.href = archive.url;
   if (opensFirst && done) open(done);
   if (left) return;
   finish('', 'done');
@@ -131,6 +131,17 @@ function stop(words) {
   finish(`${words}: `, 'stopped');
 }
 
+// Of a file that the server has deleted, a browser would say nothing on the page.
+async function download(event) {
+  event.preventDefault();
+  const { href } = zip, mine = turn;
+  const { ok } = await fetch(href, { method: 'HEAD' }).catch(() => ({ ok: false }));
+  if (ok) make('a', '', { href, download: 'segments.zip' }).click();
+  else if (mine === turn) {
+    status.textContent = 'The ZIP could not be fetched: choose the photos again.';
+  }
+}
+
 // Several photos that are dropped or pasted on the place for one photo come here.
 function takeSeveral(event, { files }) {
   if (files.length < 2 || !section.checkVisibility()) return;
@@ -139,6 +150,7 @@ function takeSeveral(event, { files }) {
   start(files);
 }
 
+zip.addEventListener('click', download);
 choose.addEventListener('click', () => input.click());
 input.addEventListener('change', () => {
   if (input.files.length) start(input.files);
