@@ -24,7 +24,7 @@ def adapted(file: Path) -> bytes:
     """
     content = file.read_bytes()
     if has_amx():
-        with suppress(ImportError):  # onnx is not needed to serve
+        with suppress(ImportError):  # a host may do without onnx
             return prefer_products(content)
     return content
 
