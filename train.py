@@ -252,7 +252,8 @@ def explain_stop(config: TrainConfig) -> str:
     if (config.folder() / "last").exists():
         return (
             "Stopped. The same command with --resume goes on from the last checkpoint in"
-            f" {config.folder()}."
+            f" {config.folder()}. With --minutes less than it has had, too, it is only scored and"
+            " finished."
         )
     return "Stopped before there was a checkpoint. The same command starts again."
 
