@@ -21,7 +21,7 @@ from PIL import Image
 
 from . import checkpoint
 from .errors import InputError
-from .inference.decision import decide, find_present
+from .inference.decision import decide, find_present, surest
 from .inference.engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
 from .inference.fusion import STRIDES, Upscored
 from .palette import Color, distinct
@@ -185,25 +185,20 @@ class Segmenter:
         """The label of the background; None if there is none."""
         return self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
 
-    def find_present(self, scores: np.ndarray | Upscored) -> np.ndarray:
-        """The classes that a photo with these scores may be said to show, by id, rising."""
-        return find_present(scores, self.temperature, self.absent_below, self.background)
-
     def decide(
-        self,
-        scores: np.ndarray | Upscored,
-        size: tuple[int, int],
-        present: np.ndarray | None = None,
+        self, scores: np.ndarray | Upscored, size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Choose the best class of every pixel of a photo, see ``decision.decide``.
 
         Args:
             scores: (num_classes, h, w) logits.
             size: The photo's (width, height).
-            present: The classes to choose from; what ``find_present`` gives if None.
         """
-        present = self.find_present(scores) if present is None else present
-        return decide(scores, size, self.temperature, present, self.background)
+        if self.absent_below <= 0:
+            return decide(scores, size, self.temperature)
+        sure = surest(scores, self.temperature)
+        present = find_present(sure, self.absent_below, self.background)
+        return decide(scores, size, self.temperature, present, self.background, sure)
 
     def size_of(self, photo: Image.Image) -> tuple[int, int]:
         """The (width, height) that the network sees a photo at."""

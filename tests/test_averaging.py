@@ -7,7 +7,7 @@ from conftest import CLASSES, build_tiny
 from PIL import Image, ImageOps
 
 from fcn.inference.averaging import AveragedSegmenter
-from fcn.inference.decision import softmax, surest
+from fcn.inference.decision import find_present, softmax, surest
 from fcn.inference.engines import TorchEngine
 from fcn.segmenter import Segmenter
 
@@ -61,9 +61,9 @@ def test_a_class_that_each_run_finds_is_found(segmenter: Segmenter) -> None:
     mean_peaks = np.mean([probabilities(segmenter, photo).max((1, 2)) for photo in BOTH], 0)
     assert (peaks < mean_peaks - 1e-3).any()
     for threshold in np.minimum(*sure):
-        segmenter.absent_below = averaged.absent_below = float(threshold)
-        in_each = [segmenter.find_present(segmenter.scores(photo)) for photo in BOTH]
-        assert set(in_each[0]) & set(in_each[1]) <= set(averaged.find_present(scores))
+        in_each = [set(find_present(one, float(threshold))) for one in sure]
+        in_all = set(find_present(surest(scores, averaged.temperature), float(threshold)))
+        assert in_each[0] & in_each[1] <= in_all
 
 
 def test_scales_are_those_of_the_photo(

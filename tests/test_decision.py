@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fcn.inference import decision
-from fcn.inference.decision import decide, find_present, softmax
+from fcn.inference.decision import decide, find_present, softmax, surest
 from fcn.inference.fusion import Upscored
 
 SIZES = [(64, 48), (131, 97), (640, 480), (20, 300), (300, 20), (33, 7), (7, 5), (1, 1), (9000, 1)]
@@ -140,14 +140,14 @@ def peaks(highest: list[float]) -> np.ndarray:
 )
 def test_a_class_is_absent_if_it_is_nowhere_probable(below, background, present):
     scores = peaks([0.3, 0.6, 0.9, 0.95])
-    assert find_present(scores, 1.0, below, background).tolist() == present
+    assert find_present(surest(scores, 1.0), below, background).tolist() == present
 
 
 def test_presence_counts_as_well():
     kernel = np.ones((4, 1, 16, 16), np.float32)
     shown = np.array([1, 1, 0.5, 1])
     scores = Upscored(peaks([0.3, 0.6, 0.9, 0.95]), kernel, (8, 32), presence=shown)
-    assert find_present(scores, 1.0, 0.5).tolist() == [1, 3]
+    assert find_present(surest(scores, 1.0), 0.5).tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("count", [4, 150])
@@ -159,24 +159,28 @@ def test_what_looks_like_an_absent_class_is_background(count: int):
     assert (label.item(), confidence.item()) == (2, pytest.approx(0.3, abs=0.01))
     label, confidence = decide(scores, (1, 1), present=present, background=0)
     assert (label.item(), confidence.item()) == (0, pytest.approx(0.7, abs=0.01))
+    sure = np.array([0.9, 0.75, 0.98, 0.5] + [0.1] * (count - 4))
+    label, confidence = decide(scores, (1, 1), present=present, background=0, sure=sure)
+    # It may be one of the absent classes all the same: 0.2 + 0.4 / 4 + 0.1 / 2.
+    assert (label.item(), confidence.item()) == (0, pytest.approx(0.35, abs=0.01))
 
 
 def test_presence_is_that_at_the_temperature():
     scores = peaks([0.3, 0.6, 0.9, 0.95])
     softer = softmax(scores / np.float32(4), 0).max((1, 2))
     below = float(softer[2]) + 1e-4
-    assert 2 in find_present(scores, 1.0, below)
-    assert 2 not in find_present(scores, 4.0, below)
+    assert 2 in find_present(surest(scores, 1.0), below)
+    assert 2 not in find_present(surest(scores, 4.0), below)
 
 
 def test_presence_is_seen_in_the_cells_and_nothing_else_is_made(monkeypatch: pytest.MonkeyPatch):
     kernel = np.ones((4, 1, 16, 16), np.float32)
     scores = Upscored(peaks([0.3, 0.6, 0.9, 0.95]), kernel, (8, 32))
     monkeypatch.setattr(Upscored, "__getitem__", None)
-    assert find_present(scores, 1.0, 0.5).tolist() == [1, 2, 3]
+    assert find_present(surest(scores, 1.0), 0.5).tolist() == [1, 2, 3]
 
 
 def test_scores_that_are_not_numbers_are_not_absent():
     scores = peaks([0.3, 0.6, 0.9, 0.95])
     scores[1] = np.nan
-    assert 1 in find_present(scores, 1.0, 0.8, 0)
+    assert 1 in find_present(surest(scores, 1.0), 0.8, 0)

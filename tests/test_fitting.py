@@ -21,7 +21,14 @@ from fcn.inference.decision import softmax
 from fcn.inference.engines import load_engine
 from fcn.segmenter import Segmenter
 from fcn.training.config import TrainConfig
-from fcn.training.fitting import calibration_error, choose_absence, find_doubt, fit, fit_temperature
+from fcn.training.fitting import (
+    choose_absence,
+    find_doubt,
+    fit,
+    fit_temperature,
+    served_error,
+    temperature_error,
+)
 from fcn.training.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
@@ -36,13 +43,13 @@ def test_the_temperature_undoes_a_factor(factor: float) -> None:
 
 
 def test_logits_that_tell_the_truth_have_no_calibration_error() -> None:
-    assert calibration_error(LOGITS, LABELS, 1.0) < 0.02
-    assert calibration_error(LOGITS, LABELS, 0.3) > 0.1
+    assert temperature_error(LOGITS, LABELS, 1.0) < 0.02
+    assert temperature_error(LOGITS, LABELS, 0.3) > 0.1
 
 
 def test_the_calibration_error_is_that_by_hand() -> None:
     logits = np.log(np.array([[0.9, 0.1]] * 10))
-    assert calibration_error(logits, np.array([0] * 6 + [1] * 4), 1.0) == pytest.approx(0.3)
+    assert temperature_error(logits, np.array([0] * 6 + [1] * 4), 1.0) == pytest.approx(0.3)
 
 
 def test_no_pixel_leaves_confidences_as_they_are() -> None:
@@ -133,6 +140,21 @@ def test_a_class_that_is_never_sure_is_fitted_away() -> None:
     # The lowest of those that score the same: nothing is thrown away for nothing.
     assert all(scores[one] < 1 for one in scores if float(one) < fitted["absent_below"])
     assert {one.id for one in segmenter(Speck().read(0)[0]).found()} == {0, 1}
+
+
+def test_the_error_of_what_is_served_is_that_of_its_confidences() -> None:
+    engine = Unsure()
+    engine.config = {**Unsure.config, "classes": ["background", "road", "pole"]}
+    segmenter, (photo, labels) = Segmenter(engine, ""), Speck().read(0)
+    found = segmenter(photo)
+    assert (found.labels == labels).all()  # no pole is found
+    # The corner is background if it is no pole, and a pole is there by 73 %.
+    assert found.confidence[-1, -1] == pytest.approx(0.27 + 0.73 * 0.27, abs=0.01)
+    whole = (1 - found.confidence).mean()
+    assert served_error(segmenter, Speck(), [0]) == pytest.approx(whole, rel=0.1)
+    segmenter.absent_below = 0.0  # the pole is found, and wrong
+    wrong = found.confidence.size * served_error(segmenter, Speck(), [0])
+    assert wrong > 25 * 0.7
 
 
 class Halves(SegmentationDataset):

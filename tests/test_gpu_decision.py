@@ -36,7 +36,8 @@ def test_it_decides_as_numpy_does(
 ):
     monkeypatch.setattr(gpu_decision, "FLOATS", floats)  # one class at a time, or all
     present = np.arange(count)[1::2]
-    given = size, 1.3, present, background
+    sure = np.random.default_rng(0).random(count)
+    given = size, 1.3, present, background, sure
     expected = decision.decide(upscored(count), *given)
     labels, confidence = gpu_decision.decide(upscored(count), *given, "cpu")
     assert labels.dtype == np.uint8 and confidence.dtype == np.float32
@@ -49,7 +50,9 @@ def test_the_first_of_equals_is_chosen(floats: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gpu_decision, "FLOATS", floats)
     scores = upscored(4)
     scores.coarse[:] = 0
-    labels, confidence = gpu_decision.decide(scores, (9, 9), 1, np.array([1, 2, 3]), None, "cpu")
+    labels, confidence = gpu_decision.decide(
+        scores, (9, 9), 1, np.array([1, 2, 3]), None, np.ones(4), "cpu"
+    )
     assert (labels == 1).all()
     np.testing.assert_allclose(confidence, 0.25, atol=1e-6)
 
@@ -58,12 +61,14 @@ def test_the_first_of_equals_is_chosen(floats: int, monkeypatch: pytest.MonkeyPa
 def test_what_is_not_a_number_shows(bad: float):
     scores = upscored(4)
     scores.coarse[2, 3, 4] = bad
-    _, confidence = gpu_decision.decide(scores, (125, 93), 1, np.arange(4), None, "cpu")
+    _, confidence = gpu_decision.decide(scores, (125, 93), 1, np.arange(4), None, np.ones(4), "cpu")
     assert np.isnan(confidence).any()
 
 
 def test_scores_are_decided_where_they_belong(monkeypatch: pytest.MonkeyPatch):
-    expected = gpu_decision.decide(upscored(4), (70, 50), 1.3, np.arange(4), None, "cpu")
+    expected = gpu_decision.decide(
+        upscored(4), (70, 50), 1.3, np.arange(4), None, np.ones(4), "cpu"
+    )
     monkeypatch.setattr(decision, "_choose", None)  # numpy's way is not gone
     found = decision.decide(upscored(4, "cpu"), (70, 50), 1.3)
     for one, other in zip(found, expected, strict=True):
@@ -93,7 +98,7 @@ def test_a_full_memory_is_told(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(gpu_decision, "_enlarge", fail)
     with pytest.raises(InputError, match="GPU's memory is too small"):
-        gpu_decision.decide(upscored(4), (9, 9), 1, np.arange(4), None, "cpu")
+        gpu_decision.decide(upscored(4), (9, 9), 1, np.arange(4), None, np.ones(4), "cpu")
     engine = TorchEngine(build_tiny(["sky", "road"]))
     monkeypatch.setattr(engine.model, "maps", fail)
     with pytest.raises(InputError, match="GPU's memory is too small"):

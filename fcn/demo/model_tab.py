@@ -175,9 +175,11 @@ def temperature_line(segmenter: Segmenter, metrics: dict[str, Any]) -> str:
     errors = [number(metrics, "fitted", "calibration_error", key) for key in ("after", "before")]
     if None in errors:
         return line
+    served = number(metrics, "fitted", "calibration_error", "served")
+    more = "" if served is None else f", as served {percent(served)}"
     if segmenter.temperature == 1:
-        return f"none; calibration error {percent(errors[1])}"
-    return f"{line}: calibration error {percent(errors[0])}, without it {percent(errors[1])}"
+        return f"none; calibration error {percent(errors[1])}{more}"
+    return f"{line}: calibration error {percent(errors[0])}, without it {percent(errors[1])}{more}"
 
 
 def score_table(metrics: dict[str, Any]) -> str:

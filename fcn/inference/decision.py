@@ -5,7 +5,8 @@ with anti-aliasing where the photo is the smaller of the two, as Pillow and torc
 size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and of many
 classes only those that come near the best one of a tile are looked at there. A class that the
 network is nowhere sure of may be left out of the whole photo, see ``find_present``: what looks like
-it is then background, or, where there is no background, the next best.
+it is then background, as surely as the class is not there, or, where there is no background, the
+next best.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def decide(
     temperature: float = 1.0,
     present: np.ndarray | None = None,
     background: int | None = None,
+    sure: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the best class of every pixel of a photo.
 
@@ -37,7 +39,9 @@ def decide(
         size: The photo's (width, height).
         temperature: Logits are divided by it.
         present: Ids of the classes to choose from, rising, at least one; all if None.
-        background: One of them, to whose probability that of all absent classes is added.
+        background: One of them, which is chosen by its probability and that of all absent classes.
+        sure: (C,) how probable it is that the photo shows each class after all, see ``surest``; 0
+            if None. So much of an absent class's probability does not count as the background's.
 
     Returns:
         Labels (height, width) uint8, the first of equals, and their softmax probabilities among
@@ -46,10 +50,12 @@ def decide(
     """
     if present is None:
         present = np.arange(scores.shape[0])
+    sure = np.zeros(scores.shape[0]) if sure is None else sure
     if isinstance(scores, Upscored) and scores.gpu is not None:
         from . import gpu_decision  # needs torch
 
-        return gpu_decision.decide(scores, size, temperature, present, background, scores.gpu)
+        how = temperature, present, background, sure
+        return gpu_decision.decide(scores, size, *how, scores.gpu)
     width, height = size
     is_present = np.zeros(scores.shape[0], bool)
     is_present[present] = True
@@ -71,10 +77,14 @@ def decide(
             near = near / np.float32(temperature)
             some = _contenders(near, is_present)
             tile = y.enlarge(x.enlarge(near[some], 2), 1)
+            doubt = None
             if background is not None and not is_present[some].all():
-                tile, some = _add_absent(tile, some, is_present[some], background)
-            chosen = _choose(tile, some, is_present[some])
-            labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = chosen
+                rest = is_present[some], background, sure[some]
+                tile, some, doubt = _add_absent(tile, some, *rest)
+            label, probability = _choose(tile, some, is_present[some])
+            if doubt is not None:
+                probability *= 1 - doubt * (label == background)
+            labels[y.pixels, x.pixels], confidence[y.pixels, x.pixels] = label, probability
 
     with ThreadPoolExecutor(count_cores()) as pool:  # numpy works without Python's lock
         list(pool.map(fill, range(0, height, tile_height)))  # raises what a thread raised
@@ -82,10 +92,7 @@ def decide(
 
 
 def find_present(
-    scores: np.ndarray | Upscored,
-    temperature: float,
-    absent_below: float,
-    background: int | None = None,
+    sure: np.ndarray, absent_below: float, background: int | None = None
 ) -> np.ndarray:
     """Find the classes that a photo may be said to show.
 
@@ -93,8 +100,7 @@ def find_present(
     mostly is somewhere.
 
     Args:
-        scores: As for ``surest``.
-        temperature: Logits are divided by it.
+        sure: (C,) what ``surest`` gives.
         absent_below: A class of which it is nowhere as sure as this is taken to be absent.
         background: The class that never is; if there is none, the one that it is surest of never
             is.
@@ -102,9 +108,6 @@ def find_present(
     Returns:
         Ids of the classes that are left, rising.
     """
-    if absent_below <= 0:
-        return np.arange(scores.shape[0])
-    sure = surest(scores, temperature)
     # What is not a number is kept, so that damaged weights are noticed.
     is_present = ~(sure < absent_below)
     is_present[sure.argmax() if background is None else background] = True
@@ -211,16 +214,25 @@ def _between(scores: np.ndarray, pick: Callable[..., np.ndarray]) -> np.ndarray:
 
 
 def _add_absent(
-    tile: np.ndarray, ids: np.ndarray, is_present: np.ndarray, background: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of (k, rows, columns) scores those of present classes, and of the rest as background."""
+    tile: np.ndarray, ids: np.ndarray, is_present: np.ndarray, background: int, sure: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of (k, rows, columns) scores those of present classes, and of the rest as background.
+
+    Returns:
+        The scores, their ids, and the share (rows, columns) of the background's probability that
+        is that of something else after all.
+    """
     is_rest = ~is_present | (ids == background)
     rest = tile[is_rest]
     best = rest.max(0)
-    tile = np.concatenate([tile[~is_rest], (best + np.log(np.exp(rest - best).sum(0)))[None]])
+    powers = np.exp(rest - best)
+    total = powers.sum(0)
+    after_all = np.where(ids == background, 0, sure)[is_rest].astype(np.float32)
+    doubt = np.tensordot(after_all, powers, 1) / total
+    tile = np.concatenate([tile[~is_rest], (best + np.log(total))[None]])
     ids = np.append(ids[~is_rest], background)
     order = ids.argsort()
-    return tile[order], ids[order]
+    return tile[order], ids[order], doubt
 
 
 def _choose(

@@ -41,6 +41,7 @@ def decide(
     temperature: float,
     present: np.ndarray,
     background: int | None,
+    sure: np.ndarray,
     device: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the best class of every pixel of a photo.
@@ -51,6 +52,7 @@ def decide(
         temperature: Logits are divided by it.
         present: Ids of the classes to choose from, rising, at least one.
         background: See ``decision.decide``.
+        sure: See there.
         device: That makes the scores.
 
     Raises:
@@ -70,6 +72,10 @@ def decide(
     best = torch.full(shape, -math.inf, device=device)
     total = torch.full(shape, -math.inf, device=device)  # log of the sum of powers
     rest = total  # the same of those that count as background
+    certain = total  # the same, less the part of each that is something else after all
+    share = 1 - torch.from_numpy(sure).to(device, torch.float32)
+    if background is not None:
+        share[background] = 1
     is_rest = torch.ones(count, dtype=torch.bool, device=device)
     is_rest[ids] = False
     at_once = max(1, FLOATS // max(math.prod(seen), math.prod(shape)))
@@ -83,11 +89,15 @@ def decide(
             labels = torch.where(score > best, here[place], labels)
             best = torch.maximum(best, score)
         if background is not None and is_rest[some].any():
-            rest = torch.logaddexp(rest, large[is_rest[some]].logsumexp(0))
+            like_it = large[is_rest[some]]
+            rest = torch.logaddexp(rest, like_it.logsumexp(0))
+            like_it += share[some][is_rest[some]].log()[:, None, None]
+            certain = torch.logaddexp(certain, like_it.logsumexp(0))
     if background is not None:
         is_first = (rest == best) & (labels > background)
-        labels = torch.where((rest > best) | is_first, background, labels)
-        best = torch.maximum(best, rest)
+        is_background = (rest > best) | is_first
+        labels = torch.where(is_background, background, labels)
+        best = torch.where(is_background, certain, best)
     return labels.byte().cpu().numpy(), (best - total).exp().cpu().numpy()
 
 

@@ -177,15 +177,18 @@ def calibration_line(metrics: dict[str, Any]) -> str:
         return ""
     fitted = metrics["fitted"]
     error = fitted["calibration_error"]
+    served = ""
+    if fitted.get("absent_below") and "served" in error:  # older checkpoints do not know it
+        served = f" With classes left out as absent it is {percent(error['served'])}."
     if fitted["temperature"] == 1:
         return (
             f"The expected calibration error is {percent(error['before'])}; a temperature fitted"
-            " on every other photo did not lower it on the rest, so there is none."
+            f" on every other photo did not lower it on the rest, so there is none.{served}"
         )
     return (
         f"Temperature {fitted['temperature']:.2f}, fitted on every other photo: the expected"
         f" calibration error of the rest is {percent(error['after'])}, without it"
-        f" {percent(error['before'])}."
+        f" {percent(error['before'])}.{served}"
     )
 
 

@@ -6,8 +6,8 @@ temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). And 
 classes it sees others, so a classifier of whole photos is fitted, on the training split (see
 ``presence.py``), and it is chosen how probable a class must be somewhere in a photo to be found
 there: by mean IoU, of which with a background it may cost a little. The convention: the temperature
-is fitted on every other photo, and the calibration error reported is that of the rest; if it is no
-smaller there than without, the temperature is 1.
+is fitted on every other photo, and the calibration errors reported are those of the rest; if it is
+no smaller there than without, the temperature is 1.
 """
 
 import math
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..data.datasets import SegmentationDataset, spread
 from ..evaluation import Scored, describe, evaluate
-from ..inference.decision import softmax
+from ..inference.decision import decide, find_present, softmax, surest
 from ..inference.engines import TorchEngine
 from ..metrics import IGNORE_INDEX, ConfusionMatrix
 from ..presence import Presence, pool
@@ -62,7 +62,8 @@ def fit(
     Returns:
         What was chosen, in plain JSON types: ``inference_size``, ``temperature`` and
         ``absent_below`` as ``config.json`` has them, mean IoU by size and by ``absent_below``, and
-        the expected calibration error without and with the temperature, of all classes.
+        the expected calibration error: without and with the temperature, of all classes, and as
+        served, with those left out that are absent.
     """
     engine = segmenter._engine
     if isinstance(engine, TorchEngine) and engine.gpu is None:
@@ -84,11 +85,12 @@ def fit(
         sample_logits(segmenter, dataset, chosen) for chosen in (photos[::2], photos[1::2])
     )
     segmenter.temperature = fit_temperature(*fitted)
-    before, after = (calibration_error(*held_out, t) for t in (1.0, segmenter.temperature))
+    before, after = (temperature_error(*held_out, t) for t in (1.0, segmenter.temperature))
     if after >= before:
         segmenter.temperature, after = 1.0, before
     by_absence = score_absence(segmenter, dataset, photos)
     segmenter.absent_below = choose_absence(by_absence, segmenter.background is not None)
+    served = served_error(segmenter, dataset, photos[1::2])
     if isinstance(engine, TorchEngine):
         engine.bf16 = False
     return report | {
@@ -97,7 +99,7 @@ def fit(
         "temperature": segmenter.temperature,
         "mean_iou_by_absent_below": {str(one): score for one, score in by_absence.items()},
         "absent_below": segmenter.absent_below,
-        "calibration_error": {"before": before, "after": after},
+        "calibration_error": {"before": before, "after": after, "served": served},
     }
 
 
@@ -156,17 +158,19 @@ def choose_absence(by_absence: dict[float, float], has_background: bool) -> floa
 def score_absence(
     segmenter: Segmenter, dataset: SegmentationDataset, photos: Sequence[int]
 ) -> dict[float, float]:
-    """Mean IoU by ``absent_below``, from one run of the network; leaves the last set."""
+    """Mean IoU by ``absent_below``, from one run of the network."""
     matrices = {one: ConfusionMatrix(dataset.classes) for one in ABSENT_BELOW}
+    temperature, background = segmenter.temperature, segmenter.background
     for index in photos:
         photo, labels = dataset.read(index)
         scores = segmenter.scores(photo)
+        sure = surest(scores, temperature)
         found: dict[bytes, np.ndarray] = {}
-        for segmenter.absent_below, matrix in matrices.items():
-            present = segmenter.find_present(scores)
+        for absent_below, matrix in matrices.items():
+            present = find_present(sure, absent_below, background)
             key = present.tobytes()  # most thresholds leave the same classes
             if key not in found:
-                found[key], _ = segmenter.decide(scores, photo.size, present)
+                found[key], _ = decide(scores, photo.size, temperature, present, background)
             matrix.update(labels, found[key])
     return {one: matrix.mean_iou for one, matrix in matrices.items()}
 
@@ -215,14 +219,19 @@ def sample_logits(
     labels = [np.empty(0, np.uint8)]
     for index in photos:
         photo, label = dataset.read(index)
-        rows, columns = np.nonzero(label != IGNORE_INDEX)
-        some = np.random.default_rng(index).permutation(len(rows))[:PIXELS]
-        rows, columns = rows[some], columns[some]
+        rows, columns = draw_pixels(label, index)
         maps = (Image.fromarray(one) for one in np.asarray(segmenter.scores(photo)))
         enlarged = (one.resize(photo.size, Image.Resampling.BILINEAR) for one in maps)
         logits.append(np.stack([np.asarray(one)[rows, columns] for one in enlarged], 1))
         labels.append(label[rows, columns])
     return np.concatenate(logits), np.concatenate(labels)
+
+
+def draw_pixels(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of labelled pixels of (H, W) labels, up to ``PIXELS``."""
+    rows, columns = np.nonzero(labels != IGNORE_INDEX)
+    some = np.random.default_rng(seed).permutation(len(rows))[:PIXELS]
+    return rows[some], columns[some]
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -246,18 +255,42 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return round(math.exp(-(low + high) / 2), 4)
 
 
-def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    """Expected calibration error: by how much confidence and accuracy differ, over 15 bins.
+def temperature_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """The calibration error of a temperature.
 
     Args:
         logits: (M, C) float32.
         labels: (M,) integers in [0, C).
         temperature: Logits are divided by it.
+    """
+    probabilities = softmax(logits / temperature, 1)
+    return calibration_error(probabilities.max(1), probabilities.argmax(1) == labels)
+
+
+def served_error(
+    segmenter: Segmenter, dataset: SegmentationDataset, photos: Sequence[int]
+) -> float:
+    """The calibration error of what is served, of the pixels that ``sample_logits`` draws."""
+    confidences, right = [np.empty(0, np.float32)], [np.empty(0, bool)]
+    for index in photos:
+        photo, labels = dataset.read(index)
+        rows, columns = draw_pixels(labels, index)
+        found, confidence = segmenter.decide(segmenter.scores(photo), photo.size)
+        confidences.append(confidence[rows, columns])
+        right.append((found == labels)[rows, columns])
+    return calibration_error(np.concatenate(confidences), np.concatenate(right))
+
+
+def calibration_error(confidences: np.ndarray, is_right: np.ndarray) -> float:
+    """Expected calibration error: by how much confidence and accuracy differ, over 15 bins.
+
+    Args:
+        confidences: (M,) in [0, 1].
+        is_right: (M,) whether what they are about is.
 
     Returns:
         A fraction of 1; 0 for no pixels.
     """
-    probabilities = softmax(logits / temperature, 1)
-    surplus = probabilities.max(1) - (probabilities.argmax(1) == labels)
-    bins = np.minimum((probabilities.max(1) * BINS).astype(int), BINS - 1)
-    return float(np.abs(np.bincount(bins, surplus, BINS)).sum() / max(len(labels), 1))
+    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    surplus = np.bincount(bins, confidences - is_right, BINS)
+    return float(np.abs(surplus).sum() / max(len(bins), 1))
