@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, write_json
+from .errors import InputError
 from .head import SkipFusion
 from .inference.fusion import STRIDES
 from .presence import Presence
@@ -175,6 +176,10 @@ class FCN(
         """Load one safetensors file, strictly: the mixin's own would fall back to a pickle."""
         hub = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         options = {name: arguments.pop(name) for name in hub}
+        if "classes" not in arguments:
+            raise InputError(
+                f"{model_id} is no checkpoint: there is no {CONFIG_NAME} of a network."
+            )
         model = cls(**arguments)
         file = Path(model_id) / WEIGHTS_NAME
         if not Path(model_id).is_dir():

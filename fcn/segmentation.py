@@ -189,6 +189,8 @@ class Segmentation:
         Raises:
             InputError: If the photo has another size or the opacity is outside its range.
         """
+        if not isinstance(photo, Image.Image):
+            raise InputError("Give the photo itself, as fcn.photo.open_photo makes it of a file.")
         if photo.size != self.size:
             raise InputError(f"The photo is {photo.size} pixels, the segmentation {self.size}.")
         if not 0 <= opacity <= 1:

@@ -201,12 +201,19 @@ class Segmenter:
         return decide(scores, size, self.temperature, present, self.background, sure)
 
     def size_of(self, photo: Image.Image) -> tuple[int, int]:
-        """The (width, height) that the network sees a photo at."""
+        """The (width, height) that the network sees a photo at.
+
+        Raises:
+            InputError: If it is not RGB, or no picture at all.
+        """
+        if not isinstance(photo, Image.Image) or photo.mode != "RGB":
+            raise InputError("Give an RGB picture, as fcn.photo.open_photo makes it of a file.")
         return network_size(photo.size, self.inference_size)
 
     def resize(self, photo: Image.Image) -> Image.Image:
         """A photo at the size that the network sees it at; a small one grows."""
-        return photo.resize(self.size_of(photo), Image.Resampling.BILINEAR)
+        size = self.size_of(photo)
+        return photo.resize(size, Image.Resampling.BILINEAR)
 
     def maps(self, photo: Image.Image) -> dict[str, np.ndarray]:
         """Score a photo at strides 32, 16 and 8, before anything is fused: see ``Engine.maps``."""

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from fcn.errors import InputError
 from fcn.inference.fusion import STRIDES
 from fcn.model import FCN
 from fcn.vgg import DEPTHS, HEADS
@@ -76,6 +77,11 @@ def test_saving_and_loading_gives_the_same_logits(
     assert loaded.config == model.config == json.loads((tmp_path / "config.json").read_text())
     assert not loaded.training
     assert capsys.readouterr().out == ""
+
+
+def test_a_folder_without_a_network_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no checkpoint"):
+        FCN.from_pretrained(str(tmp_path))
 
 
 def test_loading_is_strict(tmp_path: Path) -> None:

@@ -122,7 +122,11 @@ def test_what_looks_like_an_absent_class_is_background(photo: Image.Image):
     engine = FixedEngine(classes=names, absent_below=1.0)  # so that nothing else is found
     result = Segmenter(engine, "")(photo)
     assert [one.name for one in result.found()] == ["background"]
-    np.testing.assert_allclose(result.confidence, 1, atol=1e-5)
+    # As sure as that the others are not there.
+    shares = softmax(engine.coarse, 0)
+    others = np.arange(4) != 1
+    doubt = (shares.max((1, 2)) * others) @ shares[:, 0, 0]
+    assert result.confidence[0, 0] == pytest.approx(1 - doubt, abs=1e-5)
 
 
 def test_older_checkpoints_find_every_class(photo: Image.Image):
@@ -217,6 +221,15 @@ def test_nothing_outside_the_engine_needs_torch(root: Path):
     """A server with another engine must not pay for torch's memory."""
     code = "import sys, fcn.segmenter, fcn.photo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("other", ["x.jpg", None, np.zeros((8, 8, 3), np.uint8)])
+def test_what_is_no_rgb_picture_is_told(other: Any, segmenter: Segmenter, photo: Image.Image):
+    for wrong in (other, photo.convert("L"), photo.convert("RGBA")):
+        with pytest.raises(InputError, match=r"Give an RGB picture, as fcn\.photo\.open_photo"):
+            segmenter(wrong)
+    with pytest.raises(InputError, match="Give the photo itself"):
+        segmenter(photo).overlay(other)
 
 
 def test_strides_together_are_those_apart_from_one_run(photo: Image.Image):
