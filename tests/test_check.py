@@ -394,3 +394,22 @@ def test_a_class_that_is_nearly_called_background_is_told(
     assert report.ok
     told = [problem.text for problem in report.problems if "stays clear" in problem.text]
     assert len(told) == is_told and all(repr(name) in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [("cat", "'cat' is the only one"), ("background, cat", "give each a line of its own")],
+)
+def test_one_class_is_too_few(names: str, told: str, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_pair("folder", tmp_path, split, split, [[0, 0], [0, 255]])
+    (tmp_path / "classes.txt").write_text(names)
+    report = check_dataset("folder", tmp_path)
+    assert not report.ok and told in str(report)
+
+
+def test_no_split_to_score_on_is_told(tmp_path: Path) -> None:
+    write_pair("folder", tmp_path, "train", "a", GOOD)
+    report = check_dataset("folder", tmp_path)
+    assert "val: there is none to score on; move some pairs of train into it" in str(report)
+    assert check_dataset("folder", tmp_path, ["train"]).ok

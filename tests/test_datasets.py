@@ -263,11 +263,20 @@ def test_a_spoilt_pair_is_named_when_it_is_read(spoil, message, tmp_path):
         open_dataset("folder", tmp_path, "val").read(0)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "cat\n\ndog\n", "cat\ndog\ncat\n"])
-def test_bad_class_lists_are_refused(text, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "it has 0 lines"),
+        ("\n", "it has 0 lines"),
+        ("cat\n\ndog\n", "line 2 is empty"),
+        ("cat\ndog\ncat\n", "'cat' is there twice"),
+        ("\n".join(map(str, range(255))), "at most 254 of them; it has 255 lines"),
+    ],
+)
+def test_bad_class_lists_are_refused(text, told, tmp_path):
     write_pair("folder", tmp_path, "val", "a", [[1]])
     (tmp_path / "classes.txt").write_text(text)
-    with pytest.raises(InputError, match="must name each class once, one a line"):
+    with pytest.raises(InputError, match=f"must name each class once, one a line.*{told}"):
         open_dataset("folder", tmp_path, "val")
 
 

@@ -110,6 +110,11 @@ def _absent(split: str, pixels: dict[str, int]) -> Iterator[Problem]:
 
 
 def _misnamed(names: Sequence[str]) -> Iterator[Problem]:
+    if len(names) == 1:
+        text = f"{names[0]!r} is the only one, which leaves nothing to tell apart; "
+        hint = f"add another, such as {BACKGROUND}"
+        hint = "give each a line of its own" if "," in names[0] else hint
+        yield Problem("classes", "classes", text + hint)
     for name in names:
         if name != BACKGROUND and name.strip("_ ").casefold() in (BACKGROUND, "bg"):
             text = f"{name!r} is a class like any other, and is painted; named {BACKGROUND!r} it"
@@ -207,14 +212,17 @@ def check_dataset(
         inspector = Inspector(source, root, source.palette(root), table)
         # VOC's trainval is its train and its val, which matters to nobody who does not train on it.
         present = [one for one in source.splits(root) if one != "trainval"]
-        splits = splits or present or [source.train]
+        chosen = splits or present or [source.train]
     except InputError as error:
         report.problems.append(Problem("layout", name, str(error)))
     if report.ok and (stray := source.stray(root)):
         report.problems.append(Problem("another data set", name, stray))
     if report.ok:
         photos = {
-            split: _check_split(report, inspector, split, list(names), thorough) for split in splits
+            split: _check_split(report, inspector, split, list(names), thorough) for split in chosen
         }
-        report.problems += [*_misnamed(list(names)), *_shared(splits, photos)]
+        report.problems += [*_misnamed(list(names)), *_shared(chosen, photos)]
+        if not splits and source.train in photos and source.val not in photos:
+            text = f"there is none to score on; move some pairs of {source.train} into it"
+            report.problems.append(Problem("splits", source.val, text))
     return report

@@ -29,10 +29,13 @@ def _folder_palette(root: Path) -> dict[str, Color]:
         names = [line.strip() for line in path.read_text("utf-8-sig").strip().splitlines()]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    if not all(names) or len(set(names)) < len(names) or not 0 < len(names) <= MAX_CLASSES:
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice or not all(names) or not 0 < len(names) <= MAX_CLASSES:
+        found = f"{twice!r} is there twice" if twice else f"it has {len(names)} lines"
+        found = f"line {names.index('') + 1} is empty" if "" in names else found
         raise InputError(
             f"{path} must name each class once, one a line, no line empty, "
-            f"at most {MAX_CLASSES} of them"
+            f"at most {MAX_CLASSES} of them; {found}"
         )
     return dict(zip(names, distinct(len(names)), strict=True))
 

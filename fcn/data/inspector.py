@@ -110,7 +110,8 @@ class Inspector:
             yield Problem("masks that are JPEG", mask_name, text)
         if photo.size != mask.size:
             turned = photo.size == mask.size[::-1]
-            fix = "one is turned, perhaps by EXIF" if turned else "export both at one size"
+            fix = "export both at one size"
+            fix = "one is turned, perhaps by EXIF; save it upright" if turned else fix
             text = "is {}x{} but its photo is {}x{}; ".format(*mask.size, *photo.size) + fix
             yield Problem("masks of another size than their photo", mask_name, text)
         # Other files than JPEG tell of a turn only once they are decoded.
@@ -125,7 +126,7 @@ class Inspector:
             strange = np.unique(values[labels == INVALID]).tolist()
             first, last = self.source.first, self.source.first + len(self.palette) - 1
             # One too high, the last class is the first number that means nothing.
-            is_shifted = strange == np.flatnonzero(self.table == INVALID)[:1].tolist()
+            is_shifted = strange == np.flatnonzero(self.table == INVALID)[:1].tolist() and last
             fix = (
                 "if numbers are one too high in all masks, subtract 1"
                 if is_shifted
