@@ -57,6 +57,8 @@ def parse_id(text: str) -> tuple[str, str | None]:
     except HFValidationError:
         repo_id = ""
     if repo_id.count("/") != 1 or ("@" in text and not revision) or " " in text:
+        if Path(text).exists():
+            raise InputError(f"{text!r} is here, but a name on the Hub is needed: USER/NAME.")
         raise InputError(f"{text!r} is neither a folder nor USER/NAME or USER/NAME@REVISION.")
     return repo_id, revision or None
 

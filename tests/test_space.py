@@ -166,6 +166,7 @@ def test_a_space_of_something_else_is_left_alone(client: HubClient, hub: FakeHub
     [
         (["me/x", "--model", "me/none"], "me/none is not on the Hub"),
         (["me/x", "--model", "model"], "neither a folder nor USER/NAME"),
+        (["me/x", "--model", "tests"], "'tests' is here, but a name on the Hub is needed"),
         (["me/x", "--hardware", "abacus"], "There is no hardware 'abacus'; choose from cpu-basic"),
         (["me/x@v1"], "has a revision"),
         (["you/x"], "neither that user nor an organisation"),

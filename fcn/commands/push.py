@@ -25,8 +25,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Push and print the commit's page."""
-    from .. import hub
+    from .. import checkpoint, hub
 
+    checkpoint.resolve(args.checkpoint)  # before a token is asked for
     timeout = hub.patience()
     hub.check_access(args.repository, timeout=timeout)
     print(hub.push(args.checkpoint, args.repository, args.private, args.tag, timeout))

@@ -21,8 +21,9 @@ Name and colour what photos show. For photo.jpg, three files are written into th
   photo_overlay.png   the photo with the classes painted over it
   photo.json          each class with its colour, pixels, share of the picture and confidence
 
-All have the photo's size. Photos of equal names are numbered (photo-2.png). A file that is not a
-photo is reported and the others go on; the exit status is 1 if any failed.
+All have the photo's size. Photos of equal names are numbered (photo-2.png); what an earlier call
+wrote is replaced. A file that is not a photo is reported and the others go on; the exit status is 1
+if any failed.
 """
 EXAMPLES = """\
 examples:
