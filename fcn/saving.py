@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, read_json, resolve
 from .errors import InputError
 from .model import FCN
+from .vgg import deepen
 
 STATE_NAME = "state/trainer.pt"
 
@@ -102,12 +103,16 @@ def load_state(folder: Path) -> dict[str, Any]:
 def transfer(source: FCN, target: FCN) -> list[str]:
     """Copy into ``target`` every parameter of ``source`` that fits.
 
-    Per-class parameters (scores and deconvolutions) go over class by class, by name.
+    Per-class parameters (scores and deconvolutions) go over class by class, by name. The three
+    convolutions that a VGG19 has beyond a VGG16 do nothing at first: random ones would spoil what
+    the trained ones around them say.
 
     Returns:
         The names that found no place or no source, for the user to read.
     """
     given, left = source.state_dict(), []
+    if (source.config["backbone"], target.config["backbone"]) == ("vgg16", "vgg19"):
+        deepen(target.backbone)
     rows = [
         (target.classes.index(name), source.classes.index(name))
         for name in target.classes

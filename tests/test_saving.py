@@ -107,3 +107,12 @@ def test_transfer_keeps_what_fits_and_says_what_it_left() -> None:
     assert not ours[1].any()
     assert {"class boat", "backbone.classifier.fc6.weight", "head.score_fr.weight"} <= set(left)
     assert "head.score_pool3.weight" not in left
+
+
+@torch.inference_mode()
+def test_vgg16_answers_the_same_in_a_vgg19() -> None:
+    source = build_tiny(CLASSES).eval()
+    target = FCN(CLASSES, backbone="vgg19", width=8).eval()
+    left = saving.transfer(source, target)
+    assert torch.equal(target(IMAGES), source(IMAGES))
+    assert "backbone.stage5.conv5_4.weight" in left
