@@ -358,15 +358,19 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert all(v.isfinite().all() for v in saving.load(before).state_dict().values())
 
 
+@pytest.mark.parametrize("clip", [(), ("--clip", "0")])
 def test_an_update_that_is_no_number_is_not_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clip: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def backward(accelerator: Accelerator, loss: torch.Tensor) -> None:
         (loss * torch.inf).backward()
 
     monkeypatch.setattr(Accelerator, "backward", backward)
     run = tmp_path / "run"
-    assert train.main([*TINY.split(), "--steps", "1", "--output", str(run)]) == 1
+    assert train.main([*TINY.split(), "--steps", "1", "--output", str(run), *clip]) == 1
     assert "the loss is nan near step 1" in capsys.readouterr().err
     assert not (run / "last").exists()
 

@@ -9,6 +9,7 @@ from (seed, epoch, index), so a resumed run repeats what an uninterrupted one do
 import contextlib
 import copy
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -210,9 +211,8 @@ class Trainer:
                 # Processes average their gradients, but the loss is a sum over all of them.
                 accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
-        if config.clip:
-            norm = accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip)
-            total += 0 * norm  # an update that is no number ends a run as such a loss does
+        norm = accelerator.clip_grad_norm_(self.parallel.parameters(), config.clip or math.inf)
+        total += 0 * norm  # an update that is no number ends a run as such a loss does
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
