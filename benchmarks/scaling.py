@@ -21,7 +21,9 @@ from fcn.training.devices import find_layout
 from fcn.training.learning import Objective, build_optimizer
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
-BACKWARD = 2 / 3  # of a step: each layer's backward computes two products to forward's one
+# Of a step's operations, as PyTorch's FlopCounterMode counts them for the default recipe: a layer
+# that learns has two products in backward to forward's one, and the two frozen stages have none.
+BACKWARD = 0.574
 
 
 def exchange_seconds(gpus: int, size: float, bandwidth: float, latency: float) -> float:
@@ -43,7 +45,7 @@ def predict(gpus: int, size: float, step: float, args: argparse.Namespace) -> di
     row: dict[str, Any] = {"GPUs": gpus, "exchange_ms": 1000 * exchange}
     for share in (1, gpus):  # GPUs that a batch is divided among
         batch = args.batch_size * gpus // share
-        if batch < gpus:
+        if batch % gpus:  # which the trainer refuses
             break
         compute = step / share
         shown = max(0.0, exchange - args.overlap * BACKWARD * compute)
@@ -107,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"one ring; its slowest link carries {args.inside:g} GB/s on up to {args.gpus_per_machine} "
         f"GPUs, then {min(args.inside, args.network):g} between machines; each of its rounds costs "
         f"{args.latency:g} microseconds more",
-        f"backward is 2/3 of a step, and {args.overlap:.0%} of it hides the exchange",
+        f"backward is {BACKWARD:.1%} of a step, as of its operations, and {args.overlap:.0%} of "
+        "that hides the exchange",
         "per_gpu: every GPU takes the whole batch, so that the batch of a step grows with them, "
         "and the rates must suit it; divided: the same recipe, its batch divided among the GPUs, "
         "and a part of a batch takes its part of the time",

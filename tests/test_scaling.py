@@ -12,9 +12,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from conftest import build_tiny
+from torch.utils.flop_counter import FlopCounterMode
 
+from fcn.model import FCN
+from fcn.palette import SCENE_PARSING
 from fcn.training.config import TrainConfig
+from fcn.training.learning import Objective, build_optimizer
 
 GIVEN = ("--step-seconds", "0.5")
 Rows = Callable[..., list[dict[str, Any]]]
@@ -61,6 +66,23 @@ def test_a_free_exchange_scales_as_well_as_can_be(rows):
             assert row["divided_epoch_min"] == pytest.approx(row["per_gpu_epoch_min"])
 
 
+def test_a_batch_is_divided_as_the_trainer_divides_it(rows):
+    found = rows("--batch-size", "24")
+    assert [row["GPUs"] for row in found if "divided_batch" in row] == [2, 4, 8]
+
+
+def test_backwards_share_is_that_of_its_operations(scaling):
+    config = TrainConfig()
+    model = FCN(SCENE_PARSING, width=config.width, context=config.context)
+    build_optimizer(model, config)  # freezes
+    objective = Objective(model, config.stride, torch.ones(len(SCENE_PARSING)))
+    with FlopCounterMode(display=False) as counter:
+        loss = objective(torch.rand(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.int64))
+        forward = counter.get_total_flops()
+        loss.backward()
+    assert 1 - forward / counter.get_total_flops() == pytest.approx(scaling.BACKWARD, abs=1e-3)
+
+
 def test_a_slow_network_costs_what_its_bytes_take(rows):
     slow = ("--network", "0.1", "--overlap", "0", "--latency", "0")
     found = rows(*slow)
@@ -77,10 +99,10 @@ def test_a_slow_network_costs_what_its_bytes_take(rows):
     assert found[4]["per_gpu_efficiency"] < 0.3 < 0.95 < found[3]["per_gpu_efficiency"]
 
 
-def test_overlap_hides_the_exchange_behind_backward(rows):
+def test_overlap_hides_the_exchange_behind_backward(rows, scaling):
     hidden, shown = (rows("--network", "1", "--overlap", overlap)[4] for overlap in ("0.3", "0"))
     difference = hidden["per_gpu_epoch_min"] - shown["per_gpu_epoch_min"]
-    assert difference == pytest.approx(-math.ceil(20210 / 256) * 0.3 * 2 / 3 * 0.5 / 60)
+    assert difference == pytest.approx(-math.ceil(20210 / 256) * 0.3 * scaling.BACKWARD * 0.5 / 60)
 
 
 def test_the_table_prints_its_assumptions_and_the_gradients_of_the_network(root, tmp_path):
@@ -90,7 +112,7 @@ def test_the_table_prints_its_assumptions_and_the_gradients_of_the_network(root,
     for words in (
         "0.5 s for 16 crops of 384x384, as given",
         "one ring",
-        "2/3 of a step",
+        "57.4% of a step",
         "20210 crops",
     ):
         assert words in shown
