@@ -1,8 +1,10 @@
 """How fast a training step is: ``python benchmarks/training.py``.
 
-Steps on a synthetic batch in each precision and memory layout, then steps with the real loader
-(scenes drawn on the fly, or ``--dataset`` and ``--data``), all in turns in one process, so that a
-noisy machine is as unfair to one as to the other. Medians; FLOPs are those of PyTorch's own counter
+Steps on a synthetic batch in each precision and memory layout, in turns in one process, so that a
+noisy machine is as unfair to one as to the other; medians. Then steps with the real loader (scenes
+drawn on the fly, or ``--dataset`` and ``--data``), which come one after another, as it would read
+ahead while others have their turn: three means, each of as many steps as it has batches on the way.
+It keeps up where they take about as long as the others. FLOPs are those of PyTorch's own counter
 and the peak is what a large matrix product reaches here.
 """
 
@@ -10,6 +12,7 @@ import argparse
 import dataclasses
 import itertools
 import tempfile
+import time
 from typing import Any
 
 import torch
@@ -19,11 +22,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from fcn.data.datasets import DATASETS, open_dataset
 from fcn.training.config import TrainConfig
 from fcn.training.devices import build_accelerator, find_precision
+from fcn.training.feeding import count_workers
 from fcn.training.learning import Objective, build_model, build_optimizer
 from fcn.training.report import describe_hardware
 from fcn.training.trainer import Trainer
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+PREFETCHED = 2  # batches that each of the loader's processes has on the way, PyTorch's default
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -51,16 +56,24 @@ def synthetic(config: TrainConfig, precision: str, layout: str) -> Work:
     return step
 
 
-def real(config: TrainConfig) -> Work:
-    """A step as ``train.py`` takes it, with what the loader brings."""
+def time_real(config: TrainConfig) -> list[float]:
+    """Seconds of a step as ``train.py`` takes it, with what the loader brings: three means."""
     trainer = Trainer(config)
     stream = trainer.batches()
-
-    def step() -> None:
-        trainer.step(next(stream))
+    ahead = count_workers() * PREFETCHED
+    trainer.step(next(stream))  # warms up
+    for _ in range(ahead):  # what has been read by now would hide how long reading takes
+        next(stream)
+    synchronise()
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        # Readers may all be done at once, so only as many steps as they bring tell how fast it is.
+        for _ in range(ahead):
+            trainer.step(next(stream))
         synchronise()
-
-    return step
+        seconds.append((time.perf_counter() - start) / ahead)
+    return seconds
 
 
 def synchronise() -> None:
@@ -100,9 +113,11 @@ def measure(config: TrainConfig, repeats: int) -> list[dict[str, Any]]:
     }
     flops = count_flops(steps["fp32", "channels_last"])
     peaks = {name: measure_peak(getattr(torch, DTYPES[name])) for name in precisions}
+    seconds = take_turns(steps, repeats)
     with tempfile.TemporaryDirectory() as folder:
-        steps[precisions[-1], "real loader"] = real(dataclasses.replace(config, output=folder))
-        seconds = take_turns(steps, repeats)
+        seconds[precisions[-1], "real loader"] = time_real(
+            dataclasses.replace(config, output=folder)
+        )
     rows = []
     size = f"{config.batch_size}x{config.crop[1]}x{config.crop[0]}"
     for (precision, what), took in seconds.items():
