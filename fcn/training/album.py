@@ -75,7 +75,7 @@ def choose_pictures(
         for part in range(1, PER_SPLIT + 1):
             photo, labels = dataset.read(len(dataset) * part // (PER_SPLIT + 1))
             pictures.append(shrink(Picture(group, photo, labels)))
-    watched = (Picture("watched", open_photo(file), None) for file in watch)
+    watched = (Picture("watched", open_photo(file, name=file), None) for file in watch)
     return [*pictures, *map(shrink, watched)]
 
 
