@@ -114,6 +114,7 @@ def test_a_config_file_takes_what_the_flags_take(tmp_path: Path, text: str, told
         {"seed": -1},
         {"dropout": 1.0},
         {"color": -0.1},
+        {"workers": -5},
         {"save_minutes": float("inf")},
         {"scale": (0.5, float("inf"))},
     ],

@@ -140,6 +140,8 @@ class TrainConfig:
         for name in (*rates, "warmup", "size", "minutes", "accumulate", "save_minutes", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name.replace('_', '-')} must not be less than 0.")
+        if self.workers < -1:
+            raise InputError("--workers must be -1 or more.")
         for name in ("dropout", "color"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 0 and less than 1.")
