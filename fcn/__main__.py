@@ -31,11 +31,7 @@ examples:
 
 
 def build_parser(asked: str = "") -> argparse.ArgumentParser:
-    """The whole command line; if a command is asked for, only that one is imported.
-
-    Raises:
-        ModuleNotFoundError: If that one needs a package that only training brings along.
-    """
+    """The whole command line; if a command is asked for, only that one is imported."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="python -m fcn",
@@ -45,13 +41,7 @@ def build_parser(asked: str = "") -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in [asked] if asked in COMMANDS else COMMANDS:
-        try:
-            command = import_module(f".commands.{name}", __package__)
-        except ModuleNotFoundError as error:
-            if name == asked:
-                raise
-            commands.add_parser(name, help=NEEDS.format(error.name))
-            continue
+        command = import_module(f".commands.{name}", __package__)
         text, examples = command.TEXT, command.EXAMPLES
         sub = commands.add_parser(
             name, help=command.HELP, description=text, epilog=examples, formatter_class=layout

@@ -270,7 +270,7 @@ def test_a_fit_that_fails_half_way_spoils_nothing(
         assert (draft / "model.safetensors").read_bytes() != before[folder / "model.safetensors"]
         raise InputError("the disk is full")
 
-    monkeypatch.setattr("fcn.commands.fit.add_int8", fail)
+    monkeypatch.setattr("fcn.export.add_int8", fail)
     assert main(["fit", str(tiny_run)]) == 1
     assert capsys.readouterr().err.endswith("the disk is full\n")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before

@@ -223,6 +223,12 @@ def test_nothing_outside_the_engine_needs_torch(root: Path):
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
+def test_no_command_needs_torch_to_say_its_flags(root: Path):
+    """Nobody waits seconds for an overview."""
+    code = "import sys, fcn.__main__ as m; m.build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("other", ["x.jpg", None, np.zeros((8, 8, 3), np.uint8)])
 def test_what_is_no_rgb_picture_is_told(other: Any, segmenter: Segmenter, photo: Image.Image):
     for wrong in (other, photo.convert("L"), photo.convert("RGBA")):

@@ -7,16 +7,9 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .. import saving
 from ..checkpoint import read_json, read_recipe, resolve, synchronise, write_json
 from ..data.datasets import open_recipe
 from ..errors import InputError
-from ..evaluation import evaluate_strides
-from ..export import add_int8
-from ..inference.engines import ONNX_NAME, TorchEngine
-from ..segmenter import Segmenter
-from ..training.fitting import describe_fitted, fit
-from ..training.report import write_report
 from .flags import add_folder_flag
 
 HELP = "choose size, temperature and when a class is absent"
@@ -44,6 +37,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, score and write; prints what was chosen."""
+    from .. import saving
+    from ..evaluation import evaluate_strides
+    from ..export import add_int8
+    from ..inference.engines import ONNX_NAME, TorchEngine
+    from ..segmenter import Segmenter
+    from ..training.fitting import describe_fitted, fit
+    from ..training.report import write_report
+
     folder = resolve(args.checkpoint)
     recipe = read_recipe(folder)
     if not recipe.keys() >= {"dataset", "split", "classes", "others"}:
