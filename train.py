@@ -202,7 +202,7 @@ def parse(arguments: list[str] | None) -> TrainConfig:
         epilog="Example: python train.py --dataset shapes --init checkpoints/street --crop 96 96"
         " --minutes 5",
     )
-    help = "JSON file with any of these fields, or a checkpoint's training.json; flags override it"
+    help = "JSON file with any of these fields, or a checkpoint or run to repeat; flags override it"
     parser.add_argument("--config", type=Path, metavar="FILE", help=help)
     add_flags(parser, TrainConfig)
     flags = vars(parser.parse_args(arguments))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import train
+from fcn import checkpoint
 from fcn.errors import InputError
 from fcn.training.config import TrainConfig, read_config
 
@@ -40,6 +41,24 @@ def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
     assert changed == dataclasses.replace(config, seed=8)
     file.write_text(json.dumps({"seed": 3}))
     assert train.parse(["--config", str(file)]) == TrainConfig(seed=3)
+
+
+def test_a_config_may_be_a_run_or_a_checkpoint(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        checkpoint.write_json(folder / "config.json", {})
+        checkpoint.write_json(folder / "training.json", {"config": {"seed": 7}})
+
+    run = tmp_path / "run"
+    folder = checkpoint.publish(run, "last", 1, fill)
+    for given in (run, run / "last", folder):
+        assert read_config(given, TrainConfig) == {"seed": 7}
+        assert read_config(given / "training.json", TrainConfig) == {"seed": 7}
+    (folder / "training.json").unlink()
+    for given in (run, tmp_path / "none.json", tmp_path / "none" / "training.json"):
+        with pytest.raises(InputError, match=r"json does not exist\.$"):
+            read_config(given, TrainConfig)
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        read_config(tmp_path, TrainConfig)
 
 
 def test_lists_of_a_file_can_be_emptied(tmp_path: Path) -> None:

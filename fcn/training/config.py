@@ -7,12 +7,14 @@ import math
 import shlex
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..checkpoint import POINTERS, resolve
 from ..data.datasets import DATASETS
 from ..data.source import OTHERS
 from ..errors import InputError
@@ -231,18 +233,38 @@ def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
         parser.add_argument("--" + field.name.replace("_", "-"), **keywords)
 
 
+def find_config(path: Path) -> Path:
+    """The file that a path means: itself, or the ``training.json`` of the checkpoint that it is.
+
+    Raises:
+        InputError: If it is a folder that is no checkpoint.
+    """
+    if path.is_dir() or (path.name in POINTERS and path.is_file()):
+        return resolve(path) / "training.json"
+    # RUN/best is a file, so there is no RUN/best/training.json, much as it looks like one.
+    if path.name == "training.json" and not path.exists():
+        with suppress(InputError):
+            return resolve(path.parent) / "training.json"
+    return path
+
+
 def read_config(file: Path, config_type: type) -> dict[str, Any]:
     """The fields of a config in a JSON file: a bare object, or a ``training.json``'s ``config``.
 
+    A checkpoint, a run or one of its pointers stands for the ``training.json`` in it.
+
     Raises:
-        InputError: If the file is not such JSON, has a field that does not exist, or a value that
-            its flag would not take; or if a ``training.json`` has one of ``LOCAL``.
+        InputError: If the file is not there or not such JSON, has a field that does not exist, or
+            a value that its flag would not take; or if a ``training.json`` has one of ``LOCAL``.
     """
+    file = find_config(file)
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
         values = whole.get("config", whole)
         fields = {field.name: field for field in dataclasses.fields(config_type)}
         unknown = set(values) - set(fields)
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist.") from error
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file} is not a training config: {error}") from error
     if unknown:
