@@ -175,16 +175,28 @@ def test_a_resumed_run_takes_new_rates_but_no_new_layers(
     assert f"--lr 1e-05 (was --lr {config.lr})" in capsys.readouterr().err
     assert [group["initial_lr"] for group in resumed.optimizer.param_groups] == [1e-6, 1e-5]
     assert resumed.model.normalisation == Trainer(config_in(tmp_path / "b")).model.normalisation
-    with pytest.raises(InputError, match="differ in their classes"):
-        Trainer(dataclasses.replace(config, resume=True, classes=["circle"]))
-    with pytest.raises(InputError, match="--frozen-stages"):
-        Trainer(dataclasses.replace(config, resume=True, frozen_stages=0))
-    with pytest.raises(InputError, match="--width 8, not --width 16"):
-        Trainer(dataclasses.replace(config, resume=True, width=16))
-    with pytest.raises(InputError, match="--context, not --no-context"):
-        Trainer(dataclasses.replace(config, resume=True, context=False))
     larger = Trainer(dataclasses.replace(config, resume=True, size=64))
     assert larger.model.inference_size == 64
+
+
+def test_what_a_resumed_run_must_keep_is_told_at_once_and_before_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_in(tmp_path, resume=True)
+    begun = Trainer(dataclasses.replace(config, resume=False))
+    begun.save()
+    with monkeypatch.context() as patched, pytest.raises(InputError) as told:
+        patched.setattr(trainer, "open_splits", lambda config: pytest.fail("it opened the data"))
+        changes = {"dataset": "scene_parsing", "width": 16, "context": False, "frozen_stages": 0}
+        Trainer(dataclasses.replace(config, **changes, learn_deconvolution=False, steps=9))
+    before = "--dataset shapes --width 8 --context --frozen-stages 2 --learn-deconvolution"
+    now = "--dataset scene_parsing --width 16 --no-context --frozen-stages 0"
+    assert f"begun with {before}, not {now} --no-learn-deconvolution:" in str(told.value)
+    with pytest.raises(InputError, match="with --classes, not --classes circle:"):
+        Trainer(dataclasses.replace(config, classes=["circle"]))
+    begun.model.classes = begun.model.classes[:-1]  # as if classes.txt were longer now
+    with pytest.raises(InputError, match="differ in their classes"):
+        begun.restore({})
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -46,6 +46,11 @@ LOCAL = (  # what no recipe has
     *("checkpoint_activations", "push", "space", "force"),
 )
 
+LASTING = (  # what a run that goes on cannot change: its labels and its layers
+    *("dataset", "classes", "others", "backbone", "head", "width", "stride", "dropout", "context"),
+    *("frozen_stages", "learn_deconvolution"),
+)
+
 
 @dataclass
 class TrainConfig:
@@ -178,6 +183,23 @@ class TrainConfig:
             for name, earlier, now in pairs
             if earlier not in (None, [*now] if isinstance(now, tuple) else now)
         ]
+
+    def check_lasting(self, before: Mapping[str, Any], run: Path) -> None:
+        """Insist on what a run that goes on was begun with.
+
+        Raises:
+            InputError: If any of ``LASTING`` differs from the run's recipe; it names them all.
+        """
+        now = {name: getattr(self, name) for name in LASTING}
+        differing = [name for name in LASTING if before.get(name, now[name]) != now[name]]
+        if differing:
+            begun, wanted = (
+                " ".join(spell(name, values[name]) for name in differing)
+                for values in (before, now)
+            )
+            raise InputError(
+                f"{run} was begun with {begun}, not {wanted}: --resume goes on with the same."
+            )
 
     def command(self) -> str:
         """The command line of this config: every choice that is not the default."""

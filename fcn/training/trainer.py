@@ -32,7 +32,7 @@ from ..segmentation import Segmentation
 from ..segmenter import Segmenter, find_checkpoint
 from . import report
 from .album import Album, choose_pictures
-from .config import TrainConfig, spell
+from .config import TrainConfig
 from .devices import build_accelerator, find_layout, start_tracker, tell
 from .feeding import build_samples, draw_passes, open_splits
 from .fitting import describe_fitted, find_doubt, fit
@@ -64,6 +64,7 @@ class Trainer:
         self.config, self.run, self.progress = config, config.folder(), Progress()
         self.accelerator = build_accelerator(config)
         self.layout = find_layout(self.accelerator.device)
+        self.last = self.find_last()  # a mistake there is told before anything is downloaded
         self.train_set, self.val_set = open_splits(config)
         splits = list_splits(config, self.accelerator.num_processes)
         if self.accelerator.device.type == "cpu":
@@ -85,8 +86,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Build the network and its optimizer, or read those of the run that goes on."""
-        config, last = self.config, self.find_last()
-        self.last = last
+        config, last = self.config, self.last
         init = find_checkpoint(config.init)[0] if config.init and not last else None
         self.origin = report.describe_origin(config, last, init)
         torch.manual_seed(config.seed)
@@ -127,6 +127,7 @@ class Trainer:
         folder = checkpoint.follow(self.run / "last")
         if not folder.is_dir():
             raise InputError(f"{self.run} holds no run to resume; leave out --resume to start one.")
+        self.config.check_lasting(checkpoint.read_recipe(folder), self.run)
         return folder
 
     def check_last(self) -> None:
@@ -143,22 +144,11 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state; rates and decay are those of the present config."""
         check_classes(self.model.classes, self.train_set.classes)
-        for name in ("backbone", "head", "width", "stride", "dropout", "context"):
-            before, wanted = self.model.config[name], getattr(self.config, name)
-            if before != wanted:
-                raise InputError(
-                    f"{self.run} trains a network of {spell(name, before)}, not"
-                    f" {spell(name, wanted)}: --resume goes on with the same."
-                )
-        groups, saved = self.optimizer.state_dict()["param_groups"], state["optimizer"]
-        if [one["params"] for one in groups] != [one["params"] for one in saved["param_groups"]]:
-            raise InputError(
-                f"{self.run} trained other layers: --resume needs the same --frozen-stages and"
-                " --learn-deconvolution."
-            )
         self.model.inference_size = self.config.size or self.train_set.size
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+        groups = self.optimizer.state_dict()["param_groups"]
+        saved = state["optimizer"]["state"]
+        self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self.progress = Progress(**state["progress"])
         # A run that was killed after it published its best does not remember that one's score. It
         # stands in training.json, by the same measure: metrics.json has that of what was fitted.
