@@ -56,8 +56,8 @@ def test_no_pixel_leaves_confidences_as_they_are() -> None:
     assert fit_temperature(np.empty((0, 3), np.float32), np.empty(0, int)) == 1
 
 
-def test_one_photo_in_a_hundred_is_doubtful() -> None:
-    assert find_doubt(list(np.linspace(0, 1, 101))) == pytest.approx(0.01)
+def test_one_photo_in_twenty_is_doubtful() -> None:
+    assert find_doubt(list(np.linspace(0, 1, 101))) == pytest.approx(0.05)
     assert find_doubt([]) == 0  # of a process without photos
 
 

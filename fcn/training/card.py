@@ -64,7 +64,7 @@ trained on {{ seen }} photos from the sources below and scored on others from th
 expect less elsewhere.
 It sees a photo at {{ size }} pixels on the long side, in cells of {{ stride }}: what is a few cells
 small or thin there is mostly lost. Weakest are {{ weakest }}. Below a mean confidence of
-{{ doubt }} a result deserves doubt: one validation photo in a hundred is that unsure. It is no
+{{ doubt }} a result deserves doubt: one validation photo in twenty is that unsure. It is no
 judge of people and not for use where an error does harm.
 
 ## Sources and licences

@@ -40,7 +40,7 @@ TRAINING_PHOTOS = 5000  # that presence is fitted on, evenly spread
 PHOTOS = 400  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
 BINS = 15
-DOUBTFUL_SHARE = 0.01
+DOUBTFUL_SHARE = 0.05  # of the validation photos
 
 
 def fit(
@@ -202,7 +202,7 @@ def describe_fitted(
 
 
 def find_doubt(confidences: Sequence[float]) -> float:
-    """The mean confidence that one photo in a hundred stays under: below it is doubt."""
+    """The mean confidence that one photo in twenty stays under: below it is doubt."""
     return float(np.quantile(confidences, DOUBTFUL_SHARE)) if confidences else 0.0
 
 
