@@ -222,7 +222,7 @@ def check_dataset(
             split: _check_split(report, inspector, split, list(names), thorough) for split in chosen
         }
         report.problems += [*_misnamed(list(names)), *_shared(chosen, photos)]
-        if not splits and source.train in photos and source.val not in photos:
+        if report.ok and not splits and source.train in photos and source.val not in photos:
             text = f"there is none to score on; move some pairs of {source.train} into it"
             report.problems.append(Problem("splits", source.val, text))
     return report
