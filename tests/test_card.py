@@ -36,7 +36,7 @@ METRICS = {
     "strides": {"32": {"mean_iou": 0.61}, "8": {"mean_iou": 0.7}},
     "fitted": {
         "temperature": 1.53,
-        "calibration_error": {"before": 0.042, "after": 0.011},
+        "calibration_error": {"before": 0.042, "after": 0.011, "served": 0.023},
         "training_photos": 4190,
         "absent_below": 0.8,
         "mean_iou_by_absent_below": {"0.0": 0.68, "0.8": 0.7, "0.9": 0.69},
@@ -69,6 +69,7 @@ def card() -> ModelCard:
         "| mean IoU at stride 32 | 61.0 % | - |",
         "| cat | 40.0 % |",
         "calibration error of the rest is 1.1 %, without it 4.2 %",
+        "With classes left out as absent it is 2.3 %.",
         "nowhere in a photo at least 80 % probable is not found",
         "that the photo shows it at all, by a classifier of whole photos fitted on 4,190 of the",
         "What looks like a class that is not found is background",

@@ -9,8 +9,10 @@ import pytest
 from layouts import LAYOUTS, pair_paths, write_mask, write_pair
 from PIL import ExifTags, Image
 
+from fcn.data import datasets
 from fcn.data.check import check_dataset
 from fcn.data.datasets import DATASETS
+from fcn.data.shapes import draw_scene
 from fcn.errors import InputError
 from fcn.palette import VOC
 
@@ -413,3 +415,15 @@ def test_no_split_to_score_on_is_told(tmp_path: Path) -> None:
     report = check_dataset("folder", tmp_path)
     assert "val: there is none to score on; move some pairs of train into it" in str(report)
     assert check_dataset("folder", tmp_path, ["train"]).ok
+
+
+def test_the_quick_check_draws_no_more_than_it_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def draw(seed: int, size: int = 96) -> tuple[Image.Image, np.ndarray]:
+        drawn.append(seed)
+        return draw_scene(seed, size)
+
+    monkeypatch.setattr(datasets, "draw_scene", draw)
+    assert check_dataset("shapes", "", ["train"], thorough=False).ok
+    assert len(drawn) == 32

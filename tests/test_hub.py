@@ -186,6 +186,15 @@ def test_who_may_not_push_is_told_so_first(
     assert not any(line.startswith(("POST", "PUT")) for line in hub.requests)
 
 
+def test_a_folder_that_is_not_there_is_told_before_a_token_is_asked_for(
+    hub: FakeHub, client: HubClient, tmp_path: Path
+) -> None:
+    hub.requests.clear()
+    last = sentence(client.run("push", tmp_path / "nowhere", "me/x", HF_TOKEN=""))
+    assert "nowhere" in last and "token" not in last
+    assert hub.requests == []
+
+
 def test_no_half_checkpoint_is_pushed(hub: FakeHub, client: HubClient, folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     assert "is missing" in sentence(client.run("push", folder, "me/half"))

@@ -45,13 +45,16 @@ def test_strides_engines_and_calibration(tmp_path):
     metrics = {
         **{"engine": "torch", **scores, "int8": {**scores, "mean_iou": 0.375}},
         "strides": {"32": {"mean_iou": 0.125}, "16": {"mean_iou": 0.25}, "8": {"mean_iou": 0.5}},
-        "fitted": {"temperature": 1.5, "calibration_error": {"before": 0.0625, "after": 0.03125}},
+        "fitted": {
+            "temperature": 1.5,
+            "calibration_error": {"before": 0.0625, "after": 0.03125, "served": 0.0415},
+        },
     }
     checkpoint.write_json(tmp_path / "metrics.json", metrics)
     segmenter = network(tmp_path)
     segmenter.temperature, segmenter.absent_below = 1.5, 0.8
     text = model_tab.describe(segmenter)
-    assert "<dd>1.50: calibration error 3.1 %, without it 6.2 %" in text
+    assert "<dd>1.50: calibration error 3.1 %, without it 6.2 %, as served 4.2 %" in text
     assert "<dt>Finds a class<dd>if somewhere 80.0 % probable<" in text
     config = {**checkpoint.read_json(STREET, "config.json"), "presence": True}
     with_presence = model_tab.facts(segmenter, config, {}, {})
