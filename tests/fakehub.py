@@ -142,6 +142,13 @@ class FakeHub:
     def space(self, repo_id: str) -> Repo:
         return self.repos["space", repo_id]
 
+    def asked(self, repo_id: str) -> list[str]:
+        """The requests that name a repository.
+
+        A pull that was given up ends some time later, so that another's may come meanwhile.
+        """
+        return [line for line in self.requests if repo_id in line]
+
     def put(self, repo_id: str, files: dict[str, bytes], tag: str = "") -> str:
         """Make a model of these files without a client; returns the commit."""
         repo = self.repos.setdefault(("model", repo_id), Repo("model"))

@@ -189,10 +189,9 @@ def test_who_may_not_push_is_told_so_first(
 def test_a_folder_that_is_not_there_is_told_before_a_token_is_asked_for(
     hub: FakeHub, client: HubClient, tmp_path: Path
 ) -> None:
-    hub.requests.clear()
-    last = sentence(client.run("push", tmp_path / "nowhere", "me/x", HF_TOKEN=""))
-    assert "nowhere" in last and "token" not in last
-    assert hub.requests == []
+    last = sentence(client.run("push", tmp_path / "nowhere", "me/nowhere", HF_TOKEN=""))
+    assert "does not exist" in last and "token" not in last
+    assert hub.asked("me/nowhere") == []
 
 
 def test_no_half_checkpoint_is_pushed(hub: FakeHub, client: HubClient, folder: Path) -> None:
@@ -264,7 +263,6 @@ def test_a_pull_brings_what_was_pushed_and_nothing_else(
     commit = put(hub, "me/all", folder, pytorch_model_bin=b"pickle", script_py=b"import os")
     files = hub.model("me/all").head.files
     files |= {"pytorch_model.bin": b"pickle", "state/seen.png": b"seen", "../../up.png": b"up"}
-    hub.requests.clear()
     answer = client.run("pull", "me/all")
     pulled = Path(answer["out"].strip())
     assert pulled.name == commit
@@ -272,7 +270,7 @@ def test_a_pull_brings_what_was_pushed_and_nothing_else(
     assert set(contents(pulled)) == expected
     for name in expected:
         assert (pulled / name).read_bytes() == (folder / name).read_bytes()
-    asked = {line.rpartition("/")[2] for line in hub.requests if "resolve" in line}
+    asked = {line.rpartition("/")[2] for line in hub.asked("me/all") if "resolve" in line}
     assert asked == expected
 
 
@@ -284,9 +282,9 @@ def test_a_commit_that_is_there_costs_no_request_and_a_name_one(
     client.run("pull", f"me/cached@{commit}")
     hub.requests.clear()
     assert client.run("pull", "me/cached")["status"] == 0
-    assert hub.requests == ["GET /api/models/me/cached"]
+    assert hub.asked("me/cached") == ["GET /api/models/me/cached"]
     assert client.run("pull", f"me/cached@{commit}")["status"] == 0
-    assert len(hub.requests) == 1
+    assert len(hub.asked("me/cached")) == 1
 
 
 def test_a_name_means_the_newest_commit_and_a_revision_that_one(
@@ -344,7 +342,7 @@ def test_a_pull_that_fails_leaves_the_bundled_weights(
     assert re.search(told.replace("me/x", repo_id), answer["note"])
     assert answer["note"].endswith("These are bundled weights.")
     assert answer["seconds"] < 20
-    fetched = [line for line in hub.requests if f"{repo_id}/resolve" in line]
+    fetched = hub.asked(f"{repo_id}/resolve")
     assert fault.kind != "large" or fetched == []
     if fetched:  # what came before it broke off is no checkpoint, even when the Hub is gone
         hub.faults[repo_id] = Fault("silence")
@@ -477,12 +475,11 @@ def test_a_hub_that_is_gone_is_told(home: Path) -> None:
 
 
 def test_a_mistyped_folder_is_not_asked_of_the_hub(client: HubClient, hub: FakeHub) -> None:
-    hub.requests.clear()
     answer = client.run("evaluate", "checkpoints/streat", "--dataset", "shapes")
     assert "There is no folder checkpoints/streat." in sentence(answer)
-    assert hub.requests == []
+    assert hub.asked("checkpoints/streat") == []
     answer = client.run("evaluate", "checkpoints/streat@main", "--dataset", "shapes")
-    assert "checkpoints/streat" in sentence(answer) and hub.requests != []
+    assert "checkpoints/streat" in sentence(answer) and hub.asked("checkpoints/streat")
 
 
 def test_the_deadline_must_be_a_number(client: HubClient) -> None:
@@ -503,7 +500,7 @@ def test_from_pretrained_takes_the_same_weights_and_no_pickle(
     assert tuple(answer["classes"]) == model.classes
     assert answer["total"] == total
     assert "error" in loader.ask("from_pretrained", repo_id="me/mixin", revision="main")
-    assert not any("bin" in line for line in hub.requests)
+    assert not any("bin" in line for line in hub.asked("me/mixin"))
 
 
 def test_the_segmenter_takes_a_hub_id(
