@@ -72,7 +72,10 @@ class ConfusionMatrix:
 
     @property
     def mean_iou(self) -> float:
-        """Mean IoU over the classes that occur or are predicted; 0 for an empty matrix."""
+        """Mean over the classes that occur or are predicted; 0 for an empty matrix.
+
+        IoU is the pixels labelled and predicted as a class, by those that are either.
+        """
         iou = self._iou()
         return float(np.nanmean(iou)) if np.isfinite(iou).any() else 0.0
 

@@ -41,7 +41,8 @@ class FCN(
         stride: Which of 32, 16 and 8 is answered by default. The parameters do not depend on it.
         mean: Subtracted from RGB in [0, 1]; belongs to the backbone's weights.
         std: Then divided by.
-        inference_size: Long side in pixels that photos should be scaled to; 0 leaves them.
+        inference_size: Long side in pixels that photos should be scaled to, enlarged twofold at
+            most; 0 leaves those of up to 2,048.
         temperature: Logits divided by this give calibrated probabilities.
         absent_below: A class's highest probability in a photo, times that of its presence, below
             which it is not found there.

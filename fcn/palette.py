@@ -121,13 +121,13 @@ def distinct(count: int) -> list[Color]:
     with neighbours of different lightness.
 
     Args:
-        count: how many, 0 to 255 (labels are 8-bit and 255 is not a class).
+        count: how many, 0 to ``MAX_CLASSES``.
 
     Raises:
         ValueError: `count` is outside that range.
     """
-    if not 0 <= count <= 255:
-        raise ValueError(f"A palette has 0 to 255 colours, not {count}")
+    if not 0 <= count <= MAX_CLASSES:
+        raise ValueError(f"A palette has 0 to {MAX_CLASSES} colours, not {count}")
     if count <= len(_COLOR_BLIND_SAFE):
         return list(_COLOR_BLIND_SAFE[:count])
     return [_hue(i / count, lightness=(0.35, 0.55, 0.75)[i % 3]) for i in range(count)]

@@ -51,7 +51,8 @@ class Segmenter:
         metrics: What ``metrics.json`` holds, for onnx of int8 if it does; empty if there is none.
         engine: Name of the engine that runs.
         stride: The stride that is used when none is asked for.
-        inference_size: Long side in pixels that photos are scaled to; 0 leaves them.
+        inference_size: Long side in pixels that photos are scaled to, enlarged twofold at most; 0
+            leaves those of up to 2,048.
         temperature: Logits divided by this give calibrated probabilities.
         absent_below: A class that is nowhere in a photo as probable as this, by its scores and its
             presence, is not found in it.

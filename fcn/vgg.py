@@ -26,7 +26,7 @@ from .errors import InputError
 
 WIDTHS = (64, 128, 256, 512, 512)
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-HEADS = ("compact", "paper")
+HEADS = ("compact", "paper")  # of VGG: its fc6 and fc7; what makes scores of them is fcn/head.py
 PAPER_WIDTH = 4096
 
 

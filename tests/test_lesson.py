@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 
 from fcn import checkpoint, head, saving
 from fcn.data.shapes import draw_scene
-from fcn.data.transforms import Recipe
+from fcn.data.transforms import Augmentation
 from fcn.demo import excerpt, lesson, sketches
 from fcn.demo.subject import Part, Subject
 from fcn.inference import fusion
@@ -166,17 +166,19 @@ def test_a_photo_of_one_pixel_has_a_lesson(segmenter):
 
 @pytest.mark.parametrize("config", [{}, {"crop": "x"}, {"crop": [8, 8], "scale": [1]}])
 def test_settings_that_cannot_be_meant_are_the_defaults(config):
-    assert lesson.choose_recipe(config) == Recipe()
+    assert lesson.choose_augmentation(config) == Augmentation()
 
 
 def test_settings_are_the_runs_and_within_bounds(root: Path):
     given = {"crop": [10**9, 0], "scale": [0, 1e9], "color": 5, "size": 64, "flip": False}
-    assert lesson.choose_recipe(given) == Recipe((1024, 1), 64, (0.1, 10.0), False, 0.9)
+    assert lesson.choose_augmentation(given) == Augmentation((1024, 1), 64, (0.1, 10.0), False, 0.9)
     street = checkpoint.read_json(root / "checkpoints" / "street", "training.json")
     config = street["config"]
     crop, scale = tuple(config["crop"]), tuple(config["scale"])
-    recipe = Recipe(crop, config["size"], scale, config["flip"], config["color"])
-    assert lesson.choose_recipe(config) == recipe
+    augmentation = Augmentation(crop, config["size"], scale, config["flip"], config["color"])
+    assert lesson.choose_augmentation(config) == augmentation
     # The trainer's choice, and not the size that the network is served at.
-    assert lesson.choose_recipe({**config, "size": 0}) == recipe._replace(size=480)
-    assert lesson.choose_recipe({**config, "size": 0, "dataset": ["camvid"]}) == Recipe()
+    assert lesson.choose_augmentation({**config, "size": 0}) == augmentation._replace(size=480)
+    assert (
+        lesson.choose_augmentation({**config, "size": 0, "dataset": ["camvid"]}) == Augmentation()
+    )

@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader
 
 from fcn.data.datasets import open_dataset
 from fcn.data.samples import Augmented, EpochSampler, derived_seed
-from fcn.data.transforms import Recipe
+from fcn.data.transforms import Augmentation
 
 
 @pytest.fixture(scope="module")
 def augmented() -> Augmented:
-    return Augmented(open_dataset("shapes", "", "val"), Recipe((32, 40), 96), seed=7)
+    return Augmented(open_dataset("shapes", "", "val"), Augmentation((32, 40), 96), seed=7)
 
 
 def test_a_sample_depends_on_its_key_alone(augmented):
@@ -23,7 +23,7 @@ def test_a_sample_depends_on_its_key_alone(augmented):
     torch.rand(3)
     again = augmented[2, 5]
     assert all(torch.equal(*both) for both in zip(first, again, strict=True))
-    reseeded = Augmented(augmented.dataset, augmented.recipe, seed=8)
+    reseeded = Augmented(augmented.dataset, augmented.augmentation, seed=8)
     for other in (augmented[3, 5], augmented[2, 6], reseeded[2, 5]):
         assert not torch.equal(first[0], other[0])
 
@@ -69,7 +69,7 @@ def test_each_epoch_is_every_index_once_in_its_own_order(length, seed):
 
 def test_real_camvid_sample(real_data):
     dataset = open_dataset("camvid", real_data, "train")
-    image, labels = Augmented(dataset, Recipe((224, 288)), seed=0)[0, 0]
+    image, labels = Augmented(dataset, Augmentation((224, 288)), seed=0)[0, 0]
     assert image.shape == (3, 224, 288)
     assert len(labels.unique()) > 3
     assert image.float().std() > 25

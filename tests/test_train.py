@@ -272,9 +272,12 @@ def test_a_run_that_failed_at_its_end_is_only_finished(
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "finish", fail)
         assert train.main(flags) == 1
+    monkeypatch.setattr("fcn.training.report.describe_hardware", lambda *_: "another machine")
     assert train.main([*flags, "--resume"]) == 0
     assert (run / "report.html").is_file()
-    assert checkpoint.read_json(checkpoint.resolve(run), "training.json")["step"] == 10
+    told = checkpoint.read_json(checkpoint.resolve(run), "training.json")
+    assert told["step"] == 10
+    assert "another machine" not in told["hardware"]  # as no step was taken there
 
 
 def test_what_goes_wrong_on_val_loses_nothing(

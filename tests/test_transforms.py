@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from fcn.data.transforms import GREY, Recipe, augment
+from fcn.data.transforms import GREY, Augmentation, augment
 from fcn.resizing import network_size
 
 SIDES = st.integers(1, 90)
@@ -17,7 +17,7 @@ def apply(labels: np.ndarray, seed: int, **arguments: object) -> tuple[np.ndarra
     """Augment a photo that repeats its labels in all channels, and the labels."""
     mask = Image.fromarray(labels.astype(np.uint8))
     pair = Image.merge("RGB", [mask] * 3), mask
-    image, mask = augment(pair, Recipe(**arguments), np.random.default_rng(seed))
+    image, mask = augment(pair, Augmentation(**arguments), np.random.default_rng(seed))
     return np.asarray(image), np.asarray(mask)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from .datasets import SegmentationDataset
-from .transforms import Recipe, augment
+from .transforms import Augmentation, augment
 
 
 def derived_seed(*numbers: int) -> int:
@@ -25,13 +25,13 @@ class Augmented(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     Args:
         dataset: where the pairs come from.
-        recipe: how they are changed.
+        augmentation: how they are changed.
         seed: of the run.
     """
 
-    def __init__(self, dataset: SegmentationDataset, recipe: Recipe, seed: int) -> None:
+    def __init__(self, dataset: SegmentationDataset, augmentation: Augmentation, seed: int) -> None:
         self.dataset = dataset
-        self.recipe = recipe
+        self.augmentation = augmentation
         self.seed = seed
 
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class Augmented(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         epoch, index = key
         photo, labels = self.dataset.read(index)
         draws = np.random.default_rng((self.seed, epoch, index))
-        image, mask = augment([photo, Image.fromarray(labels)], self.recipe, draws)
+        image, mask = augment([photo, Image.fromarray(labels)], self.augmentation, draws)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
         return pixels, torch.from_numpy(np.array(mask))
 

@@ -17,7 +17,7 @@ from ..resizing import enlargement
 GREY = (123, 117, 104)  # ImageNet's mean colour: nothing, once the network has normalised it
 
 
-class Recipe(NamedTuple):
+class Augmentation(NamedTuple):
     """How samples are augmented.
 
     Attributes:
@@ -51,12 +51,14 @@ class Window(NamedTuple):
     place: list[int]
 
 
-def draw_window(shape: tuple[int, int], recipe: Recipe, draws: np.random.Generator) -> Window:
+def draw_window(
+    shape: tuple[int, int], augmentation: Augmentation, draws: np.random.Generator
+) -> Window:
     """Draw a scale, and the window of a photo of (height, width) that fits the crop at it."""
-    low, high = recipe.scale
-    factor = low * (high / low) ** draws.random() * enlargement(max(shape), recipe.size)
+    low, high = augmentation.scale
+    factor = low * (high / low) ** draws.random() * enlargement(max(shape), augmentation.size)
     window = Window([], [], [])
-    for side, crop in zip(shape, recipe.crop_size, strict=True):
+    for side, crop in zip(shape, augmentation.crop_size, strict=True):
         cut = min(side, max(1, round(crop / factor)))
         out = crop if cut < side else min(crop, max(1, round(side * factor)))
         window.cuts.append((int(draws.integers(side - cut + 1)), cut))
@@ -102,23 +104,23 @@ def is_mask(picture: Image.Image) -> bool:
 
 
 def augment(
-    pictures: Sequence[Image.Image], recipe: Recipe, draws: np.random.Generator
+    pictures: Sequence[Image.Image], augmentation: Augmentation, draws: np.random.Generator
 ) -> list[Image.Image]:
     """Change a photo (RGB), and labels (L) of its size along with it, as a training sample is.
 
     Returns:
-        Pictures of ``recipe.crop_size``: what lies outside the photo is grey, and 255 in labels.
+        Pictures of its ``crop_size``: what lies outside the photo is grey, and 255 in labels.
     """
     width, height = pictures[0].size
-    window = draw_window((height, width), recipe, draws)
-    is_mirrored = recipe.flip and draws.random() < 0.5
+    window = draw_window((height, width), augmentation, draws)
+    is_mirrored = augmentation.flip and draws.random() < 0.5
     order = draws.permutation(3).tolist()
-    factors = draws.uniform(1 - recipe.color, 1 + recipe.color, 3).tolist()
+    factors = draws.uniform(1 - augmentation.color, 1 + augmentation.color, 3).tolist()
     crops = []
     for picture in pictures:
         part = cut_window(picture, window)
-        if recipe.color and not is_mask(picture):
+        if augmentation.color and not is_mask(picture):
             part = change_colors(part, order, factors)
-        crop = pad(part, window, recipe.crop_size)
+        crop = pad(part, window, augmentation.crop_size)
         crops.append(ImageOps.mirror(crop) if is_mirrored else crop)
     return crops

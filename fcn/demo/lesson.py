@@ -15,7 +15,7 @@ from PIL import Image
 from .. import checkpoint
 from ..data.datasets import DATASETS
 from ..data.shapes import SHAPES, draw_scene
-from ..data.transforms import Recipe, augment
+from ..data.transforms import Augmentation, augment
 from ..inference.fusion import MAPS, STRIDES, add_skips, upscore
 from ..segmenter import Segmenter
 from . import sketches
@@ -30,15 +30,15 @@ MAP_STRIDES = dict(zip(MAPS, STRIDES, strict=True))
 def tell_data(subject: Subject) -> Part:
     """Part 1: the photo as the trainer would change it, and a pair of scene and labels."""
     folder = subject.segmenter.folder
-    recipe = choose_recipe(checkpoint.read_recipe(folder) if folder else {})
+    augmentation = choose_augmentation(checkpoint.read_recipe(folder) if folder else {})
     draws = np.random.default_rng(0)
     pictures = [Picture("The photo", subject.seen)]
     for number in (1, 2, 3):
-        (sample,) = augment([subject.photo], recipe, draws)
+        (sample,) = augment([subject.photo], augmentation, draws)
         pictures.append(Picture(f"Training sample {number}", sample))
     scene, ids = draw_scene(SCENE, 480)
     labels = Image.fromarray(ids)
-    pair = augment([scene, labels], recipe, draws)
+    pair = augment([scene, labels], augmentation, draws)
     pictures += [*show_pair("Drawn scene", scene, labels), *show_pair("A sample of it", *pair)]
     words = (
         f"The network sees this photo at {subject.seen.width} x {subject.seen.height} pixels. In"
@@ -50,7 +50,7 @@ def tell_data(subject: Subject) -> Part:
     return Part(words, pictures)
 
 
-def choose_recipe(config: dict[str, Any]) -> Recipe:
+def choose_augmentation(config: dict[str, Any]) -> Augmentation:
     """How the samples of a run are augmented.
 
     Args:
@@ -65,8 +65,8 @@ def choose_recipe(config: dict[str, Any]) -> Recipe:
             raise ValueError("no number")
         size = int(config["size"]) or DATASETS[config["dataset"]].size
     except (LookupError, TypeError, ValueError, OverflowError):
-        return Recipe()
-    return Recipe((height, width), size, (low, high), bool(config.get("flip")), color)
+        return Augmentation()
+    return Augmentation((height, width), size, (low, high), bool(config.get("flip")), color)
 
 
 def show_pair(caption: str, scene: Image.Image, labels: Image.Image) -> list[Picture]:

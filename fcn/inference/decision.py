@@ -1,9 +1,9 @@
 """From scores at the network's size to the class and confidence of every pixel of the photo.
 
 Scores are brought to the photo's size, never class ids: bilinearly, with half-pixel centres, and
-with anti-aliasing where the photo is the smaller of the two, as Pillow and torch do. At a photo's
-size the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and of many
-classes only those that come near the best one of a tile are looked at there. A class that the
+with anti-aliasing where the photo is the smaller of the two, as Pillow and torch do. For 12
+megapixels the scores of 150 classes would take 7 GB, so they are made and used tile by tile; and of
+many classes only those that come near the best one of a tile are looked at there. A class that the
 network is nowhere sure of may be left out of the whole photo, see ``find_present``: what looks like
 it is then background, as surely as the class is not there, or, where there is no background, the
 next best.

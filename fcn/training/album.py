@@ -94,8 +94,8 @@ class Album:
     Args:
         folder: Where the label maps are kept, as ``STEP-KEY.png``.
         pictures: The same for all looks.
-        palette: One colour per class.
         classes: Names in label order.
+        palette: One colour per class.
     """
 
     def __init__(

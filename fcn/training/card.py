@@ -49,9 +49,9 @@ In a clone of the code that trained it, where `FOLDER` is this checkpoint or its
 ## Training
 
 {{ steps }} steps in {{ minutes }} minutes on {{ hardware }}, from {{ started }}, seed {{ seed }}.
-With the data in `DIR`, the same recipe again is
+With the data in `DIR` and a copy of this checkpoint in `FOLDER`, the same recipe again is
 
-    python train.py --config training.json --data DIR
+    python train.py --config FOLDER/training.json --data DIR
 
 which is
 
@@ -62,7 +62,7 @@ which is
 It knows these {{ count }} classes and gives every pixel one of them, whatever is there. It was
 trained on {{ seen }} photos from the sources below and scored on others from the same sources;
 expect less elsewhere.
-It sees a photo at {{ size }} pixels on the long side, in cells of {{ stride }}: what is a few cells
+It sees a photo {{ size }}, in cells of {{ stride }}: what is a few cells
 small or thin there is mostly lost. Weakest are {{ weakest }}. Below a mean confidence of
 {{ doubt }} a result deserves doubt: one validation photo in twenty is that unsure. It is no
 judge of people and not for use where an error does harm.
@@ -75,7 +75,8 @@ judge of people and not for use where an error does harm.
 
 SOURCES = {
     "backbone": "VGG, Simonyan and Zisserman 2014, trained on ImageNet; CC BY 4.0.",
-    "camvid": "CamVid, Brostow et al. 2008/2009, in the split of SegNet; research use.",
+    "camvid": "CamVid, Brostow et al. 2008/2009, in the split of SegNet, whose val is a few seconds"
+    " of one drive, with training frames just before and after; research use.",
     "voc": "PASCAL VOC 2012, Everingham et al., labels partly of SBD, Hariharan et al. 2011; photos"
     " from Flickr, research use.",
     "plus": "Beside VOC: people of Clothing Co-Parsing, Liang et al. 2014, streets of CamVid,"
@@ -256,6 +257,7 @@ def build_card(
         eval_results=results,
     )
     per_class = {key: value for key, value in metrics["per_class_iou"].items() if value is not None}
+    side = config["inference_size"]
     shown = [name for name in PICTURES if name in set(pictures)]
     return ModelCard.from_template(
         card_data,
@@ -276,7 +278,7 @@ def build_card(
         seed=f"{options['seed']}{kept_line(training)}",
         command=TrainConfig(**{**options, "data": "DIR"}).command(),
         seen=f"{training['data']['images']:,}",
-        size=config["inference_size"] or "its own",
+        size=f"at {side} pixels on the long side" if side else "as large as it is",
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),

@@ -20,7 +20,7 @@ from ..data import download
 from ..data.check import check_dataset
 from ..data.datasets import DATASETS, SegmentationDataset, open_dataset
 from ..data.samples import Augmented, EpochSampler
-from ..data.transforms import Recipe
+from ..data.transforms import Augmentation
 from ..errors import InputError
 from .config import TrainConfig
 from .devices import tell
@@ -85,8 +85,8 @@ def repeat_pairs(
 def build_samples(config: TrainConfig, train_set: SegmentationDataset) -> Augmented:
     """The training samples, by (epoch, index)."""
     size = config.size or train_set.size
-    recipe = Recipe(config.crop, size, config.scale, config.flip, config.color)
-    return Augmented(train_set, recipe, config.seed)
+    augmentation = Augmentation(config.crop, size, config.scale, config.flip, config.color)
+    return Augmented(train_set, augmentation, config.seed)
 
 
 def draw_passes(

@@ -64,7 +64,8 @@ def describe_origin(
         init: The checkpoint that it starts from, if there is one.
 
     Returns:
-        Part of ``training.json``; ``hardware`` and ``torch`` are what the run was on so far.
+        Part of ``training.json``; ``hardware`` is what steps were taken on so far, and ``torch``
+        the versions.
     """
     if last:
         told = checkpoint.read_json(last, "training.json")
@@ -87,7 +88,10 @@ def describe_training(
     hardware: str,
     train_set: SegmentationDataset,
 ) -> dict[str, Any]:
-    """``training.json``: the config, what happened, on which machines, code and data."""
+    """``training.json``: the config, what happened, on which machines, code and data.
+
+    ``hardware`` is empty if no step was taken since the run was resumed.
+    """
     files = dict.fromkeys(train_set.file(index) for index in range(len(train_set)))  # once each
     return {
         "config": config.recipe(),
@@ -116,6 +120,8 @@ def followed(before: str, now: str) -> str:
 
     >>> followed("", "1 x GPU"), followed("1 x GPU", "2 threads of x86_64")
     ('1 x GPU', '1 x GPU, then 2 threads of x86_64')
+    >>> followed("1 x GPU", "")
+    '1 x GPU'
     """
     is_same = before.split(", then ")[-1] == now
     return before if is_same else ", then ".join(filter(None, (before, now)))

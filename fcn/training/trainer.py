@@ -2,8 +2,8 @@
 
 The conventions. The loss is the cross-entropy summed over the labelled pixels of a whole step (all
 processes, all accumulated passes) and divided by their weight, so how a step is split does not
-change it. All that is random in step n comes from (seed, n), and all that is random in a sample
-from (seed, epoch, index), so a resumed run repeats what an uninterrupted one does.
+change it. All that is random in step n comes from (seed, n, process), and all that is random in
+a sample from (seed, epoch, index), so a resumed run repeats what an uninterrupted one does.
 """
 
 import contextlib
@@ -100,6 +100,7 @@ class Trainer:
                 tell(f"Going on with other settings than before: {', '.join(changed)}.")
         elif not config.init:
             self.calibrate()
+        self.begun_at = self.progress.step
         self.lay_out()
 
     def lay_out(self) -> None:
@@ -317,7 +318,10 @@ class Trainer:
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: with its scores as ``best``, with what resuming needs as ``last``."""
         how_far = dataclasses.asdict(self.progress)
-        hardware = report.describe_hardware(self.accelerator.device, self.accelerator.num_processes)
+        hardware = ""
+        if self.progress.step > self.begun_at:  # who only scores what others trained is not told
+            place = self.accelerator.device, self.accelerator.num_processes
+            hardware = report.describe_hardware(*place)
         told = self.origin, how_far, hardware, self.train_set
         training = report.describe_training(self.config, *told)
 
