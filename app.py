@@ -15,6 +15,7 @@ from fcn.cores import count_cores
 from fcn.demo import sweep
 from fcn.demo.page import build_page, launch_options
 from fcn.errors import InputError
+from fcn.inference.engines import ZERO_GPU
 from fcn.segmenter import Segmenter, refuse_missing
 
 BUNDLED = Path(__file__).parent / "checkpoints"
@@ -114,10 +115,22 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
     return segmenter, f"{pulled.repo_id}, revision {pulled.revision[:8]}. {pulled.note}".strip()
 
 
+def please_zero_gpu() -> None:
+    """Name a function that may ask for a GPU, without which ZeroGPU ends a Space as it starts.
+
+    It is never called: int8 weights run on the processor.
+    """
+    if ZERO_GPU in os.environ:
+        import spaces  # which such a Space has
+
+        spaces.GPU(lambda: None)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; a mistake in what was given ends in one sentence."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts stop so; files go then, too
     try:
+        please_zero_gpu()
         segmenters, note = load(split(parse(arguments).model))
         folder = sweep.take_folder()
         page = build_page(segmenters, note)

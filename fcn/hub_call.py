@@ -208,12 +208,17 @@ def _of_status(error: HfHubHTTPError, about: str) -> str:
         return f"The Hub asks to wait{after} (429): there were too many requests."
     if status >= 500:
         return f"The Hub is out of order ({status}): try again later."
-    return f"The Hub refused {about} ({status}): {_first_line(error)}"
+    reason = _without_token(error.server_message or "").splitlines()
+    return f"The Hub refused {about} ({status}): {reason[0] if reason else _first_line(error)}"
 
 
 def _first_line(error: BaseException) -> str:
     """The kind of an error and the first line of what it says, without the token."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    # A token that no header can hold is quoted in the complaint about it.
+    return _without_token(text)
+
+
+def _without_token(text: str) -> str:
+    """Leave out a token that is quoted, as in the complaint about one that no header can hold."""
     return re.sub("Bearer .*", "(token)", text)

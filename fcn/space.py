@@ -26,6 +26,7 @@ from .inference.engines import ONNX_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 FREE = "cpu-basic"
+ZERO = "zero"  # how hardware begins that lends GPUs for single calls
 VARIABLE = "FCN_MODEL"
 MARK = "fcn/segmenter.py"  # what has it was made here
 BLANK = {".gitattributes", "README.md"}  # what a Space has that was made on the web and left
@@ -74,16 +75,16 @@ def publish(
         runs_on = hardware or old_hardware or FREE
         listings = [wanted.get(one) or read_listing(one) for one in served.split()]
         variables = [{"key": VARIABLE, "value": served}] if served else None
-        if not old_hardware:
-            api.create_repo(
-                name,
-                repo_type="space",
-                space_sdk="gradio",
-                space_hardware=SpaceHardware(runs_on),
-                space_variables=variables,
-            )
         with TemporaryDirectory() as folder:
             files = build(Path(folder), listings, runs_on)
+            if not old_hardware:
+                api.create_repo(
+                    name,
+                    repo_type="space",
+                    space_sdk="gradio",
+                    space_hardware=SpaceHardware(runs_on),
+                    space_variables=variables,
+                )
             message = f"Serve {served or 'the bundled weights'}"
             commit_files(api, watch, name, "space", files, is_stale, message)
         if old_hardware and served != old_model:
@@ -176,11 +177,19 @@ def build(folder: Path, models: Sequence[Listing], hardware: str) -> dict[str, P
 
     Returns:
         The files by their names in the Space.
+
+    Raises:
+        InputError: If weights do not run on that hardware.
     """
     bundled = [one.parent for one in sorted(ROOT.glob("checkpoints/*/config.json"))]
     carriers = [set(one.files) for one in models]
     carriers = carriers or [set(hub.find_files(one)) for one in bundled]
-    is_lean = hardware.startswith("cpu") and all(ONNX_NAME in one for one in carriers)
+    is_lean = hardware.startswith(("cpu", ZERO)) and all(ONNX_NAME in one for one in carriers)
+    if hardware.startswith(ZERO) and not is_lean:
+        raise InputError(
+            f"On {hardware} only int8 weights run here: add them with `python -m fcn export`, and"
+            " push again."
+        )
     for source in [ROOT / "app.py", ROOT / "LICENSE", *find_package()]:
         copy(source, folder / source.relative_to(ROOT))
     for checkpoint in bundled:

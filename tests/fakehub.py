@@ -440,6 +440,7 @@ ROUTES: list[tuple[str, str, Callable[[Handler, dict[str, str]], None]]] = [
     ("GET", "/api/whoami-v2", Handler.whoami),
     ("POST", "/api/repos/create", Handler.create),
     ("POST", "/api/validate-yaml", Handler.accept),
+    ("POST", "/startup-report", Handler.accept),  # not the Hub's but ZeroGPU's
     ("GET", KIND + ID + "/auth-check/write", Handler.auth_check),
     ("GET", KIND + ID + "/refs", Handler.refs),
     ("POST", KIND + ID + "/preupload/main", Handler.preupload),

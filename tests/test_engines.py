@@ -93,6 +93,13 @@ def test_a_gpu_takes_torch(tiny_int8: Path, monkeypatch: pytest.MonkeyPatch):
     assert isinstance(load_engine(tiny_int8), TorchEngine)
 
 
+def test_the_gpu_that_zero_gpu_plays_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert engines._best_device() == "cuda"
+    monkeypatch.setenv(engines.ZERO_GPU, "true")
+    assert engines._best_device() == "cpu"
+
+
 def test_a_gpu_that_runs_nothing_is_left(
     tiny_int8: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):

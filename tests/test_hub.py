@@ -211,7 +211,8 @@ REFUSALS = {
 # Where a push can break, and what is said then.
 PUSH_FAULTS = {
     **REFUSALS,
-    "400": (Fault("status", 400), r"refused me/x \(400\)"),
+    "400": (Fault("status", 400), r"refused me/x \(400\): refused \(token\)"),
+    "402": (Fault("status", 402), r"refused me/x \(402\): refused \(token\)"),
     "429 for long": (Fault("status", 429, "preupload"), SILENT),
     "500": (Fault("status", 500), r"out of order \(500\): try again later"),
     "500 at the end": (Fault("status", 500, "commit"), r"out of order \(500\)"),

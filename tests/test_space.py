@@ -6,15 +6,17 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from fakehub import READ_TOKEN, TOKEN, FakeHub, Fault
-from hub_client import HubClient, environment, serve_app
+from hub_client import ROOT, HubClient, environment, serve_app
 from huggingface_hub import RepoCard
 from PIL import Image
 
 from fcn.demo.lesson import MODULES
+from fcn.demo.model_tab import ENGINE_TITLES
 from fcn.inference.engines import ONNX_NAME
 from fcn.segmenter import Segmenter
 
@@ -97,6 +99,34 @@ def test_other_weights_and_a_gpu_need_torch(
     assert "model.safetensors" in preload
     assert preload.endswith(f" {commit}")
     assert front["suggested_hardware"] == ("t4-small" if "t4-small" in flags else "cpu-basic")
+
+
+def test_zero_gpu_serves_int8_weights_alone(
+    client: HubClient, hub: FakeHub, tmp_path: Path
+) -> None:
+    flags = "--hardware", "zero-a10g", "--model"
+    requirements, front = rehearse(client, tmp_path / "zero", *flags, "me/model@v2")
+    assert "torch" not in requirements
+    assert front["suggested_hardware"] == "zero-a10g"
+    answer = client.run("space", "me/zero", *flags, "me/model@v1")
+    assert answer["status"] == 1
+    assert "add them with `python -m fcn export`" in answer["err"]
+    assert ("space", "me/zero") not in hub.repos
+
+
+def test_zero_gpu_finds_the_function_that_it_asks_for(
+    hub: FakeHub, tiny_int8: Path, tmp_path: Path
+) -> None:
+    """With the package that such a Space has; with torch, for which it plays a GPU."""
+    Image.new("RGB", (160, 120)).save(tmp_path / "photo.png")
+    variables = environment(hub.url, tmp_path / "home", "")
+    variables |= {"SPACES_ZERO_GPU": "true", "SPACES_ZERO_DEVICE_API_URL": hub.url}
+    variables |= {"FCN_MODEL": str(tiny_int8)}
+    with serve_app(ROOT, tmp_path / "log", variables) as served:
+        assert "POST /startup-report" in hub.requests
+        with urlopen(f"{served.url}config") as answer:
+            assert ENGINE_TITLES["onnx"] in answer.read().decode()
+        served.segment(tmp_path / "photo.png")
 
 
 def test_a_space_may_serve_several_and_goes_on_to(client: HubClient, hub: FakeHub) -> None:

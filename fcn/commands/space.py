@@ -10,11 +10,15 @@ variable FCN_MODEL, which names the weights. Without --model, a Space keeps the 
 and a new one serves the bundled ones; --dry-run writes those of a new one. Weights with an int8
 file need no torch on a CPU, which makes the Space's build much smaller. Older weights come back the
 same way: --model with their revision.
+
+The Hub may want a paid plan for a new Space on cpu-basic. A free account can have it on ZeroGPU
+instead (--hardware zero-a10g), where int8 weights run on the processor as well.
 """
 EXAMPLES = """\
 examples:
   python -m fcn space USER/demo --model USER/street
   python -m fcn space USER/demo --model USER/street@v1
+  python -m fcn space USER/demo --hardware zero-a10g
   python -m fcn space USER/demo --dry-run && python runs/space/app.py
 """
 
@@ -31,7 +35,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hardware",
         default="",
-        help="such as cpu-basic or t4-small (default: what the Space has; cpu-basic for a new one)",
+        help="such as cpu-basic, zero-a10g or t4-small (default: what the Space has; cpu-basic for"
+        " a new one)",
     )
     parser.add_argument(
         "--dry-run",

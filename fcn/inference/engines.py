@@ -8,6 +8,7 @@ see, and gives float32 numpy arrays; all before and after is the same for every 
 import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
 from abc import ABC, abstractmethod
@@ -36,6 +37,7 @@ ONNX_NAME = "model_int8.onnx"
 WEIGHTS_KEY = "weights_sha256"  # in the ONNX file: the SHA-256 of the weights it was made from
 CONFIG_KEY = "config"  # and their config.json
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"  # ONNX Runtime's name
+ZERO_GPU = "SPACES_ZERO_GPU"  # a variable that Spaces on ZeroGPU have
 LOG = logging.getLogger(__name__)
 
 
@@ -164,7 +166,8 @@ class TorchEngine(Engine):
 def _best_device() -> str:
     import torch
 
-    if torch.cuda.is_available():
+    # ZeroGPU pretends to a GPU, and lends it for calls that this project does not make.
+    if torch.cuda.is_available() and ZERO_GPU not in os.environ:
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
