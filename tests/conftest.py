@@ -27,6 +27,10 @@ if TYPE_CHECKING:  # or every test would wait for Gradio's import
     from playwright.sync_api import Browser
     from visiting import Served, Visitor
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each has one of the cores, as have those that it starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
 # The same numbers on every machine; CUDA_VISIBLE_DEVICES=0 asks for those of a GPU.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
