@@ -314,6 +314,7 @@ def test_coloured_masks_in_scene_parsing_are_the_full_ade20ks(tmp_path, thorough
     ("name", "values", "text"),
     [
         ("folder", [1, 2, 3], "has 3, but classes are 0 to 2; if numbers are one too high in all"),
+        ("folder", [0, 2, 3], "has 3, but classes are 0 to 2; it has 0 as well: is background, as"),
         ("camvid", [1, 11, 12], "has 12, but classes are 0 to 10; if numbers are one too high"),
         ("scene_parsing", [1, 151], "has 151, but classes are 1 to 150; if numbers are one too"),
         ("scene_parsing", [0, 5, 255], "has both 0 and 255, so its numbers are one too low; add 1"),
@@ -323,6 +324,20 @@ def test_labels_off_by_one_are_an_error_with_the_fix(name, values, text, thoroug
     write_pair(name, tmp_path, DATASETS[name].train, "a", [values])
     report = check_dataset(name, tmp_path, thorough=thorough)
     assert [problem.text[: len(text)] for problem in report.problems if problem.is_error] == [text]
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_photos_that_are_slow_to_read_are_told_once(thorough, tmp_path):
+    for split in ("train", "val"):
+        for stem in "abc":
+            write_pair("folder", tmp_path, split, stem, [[0, 1, 2] * 700])
+    write_pair("folder", tmp_path, "val", "a", GOOD)
+    write_pair("folder", tmp_path, "val", "b", GOOD)
+    (problem,) = check_dataset("folder", tmp_path, thorough=thorough).problems
+    assert (problem.file, problem.is_error) == ("train", False)
+    assert problem.text.startswith(
+        "photos have 2100 pixels on the long side, and training uses 512"
+    )
 
 
 @pytest.mark.parametrize("thorough", [True, False])

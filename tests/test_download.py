@@ -321,6 +321,15 @@ def test_a_data_set_that_lies_near_is_not_downloaded_again(small, offer, tmp_pat
     assert site.asked == []
 
 
+def test_nothing_is_downloaded_into_a_data_set_of_ones_own(small, offer, tmp_path) -> None:
+    site = offer(small)
+    write_pair("folder", tmp_path, "train", "a", [[1]])
+    with pytest.raises(InputError, match="add --dataset folder$"):
+        get(tmp_path)
+    assert site.asked == []
+    assert not list(tmp_path.glob("*ADE*"))
+
+
 def test_the_full_ade20k_is_told_before_anything_is_fetched(small, offer, tmp_path) -> None:
     site = offer(small)
     (tmp_path / "ADE20K_2021_17_01").mkdir()

@@ -6,11 +6,13 @@ at the pairing, at the headers of at most 1000 pairs of a split and at the pixel
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from ..cores import count_cores
@@ -19,9 +21,10 @@ from ..metrics import IGNORE_INDEX
 from ..palette import BACKGROUND
 from .datasets import find_source, spread
 from .inspector import SHOWN, Inspector, Problem
-from .source import INVALID
+from .source import INVALID, Source
 
 HEADERS, PIXELS = 1000, 32  # pairs of a split that the quick check looks at
+LARGE = 4  # times as large as they are used, photos are slow
 
 
 def _count(number: int, noun: str) -> str:
@@ -109,6 +112,20 @@ def _absent(split: str, pixels: dict[str, int]) -> Iterator[Problem]:
             yield Problem("classes that never occur", split, text, is_error=False)
 
 
+def _large(source: Source, split: str, pairs: Sequence[tuple[Path, Path]]) -> Iterator[Problem]:
+    """Find photos so large that most of a sample's time goes into reading them."""
+    sides = []
+    for photo, _ in pairs:
+        with suppress(OSError), Image.open(photo) as image:  # damage is told elsewhere
+            sides.append(max(image.size))
+    if sides and (side := int(np.median(sides))) > LARGE * source.size:
+        text = f"photos have {side} pixels on the long side, and training uses {source.size} unless"
+        text += (
+            " --size says another; scaled down with their masks, they are read many times as fast"
+        )
+        yield Problem("large photos", split, text, is_error=False)
+
+
 def _misnamed(names: Sequence[str]) -> Iterator[Problem]:
     if len(names) == 1:
         text = f"{names[0]!r} is the only one, which leaves nothing to tell apart; "
@@ -159,6 +176,7 @@ def _check_split(
         return set()
     problems, stored = _survey(inspector, pairs, thorough, split)
     report.problems += problems
+    report.problems += _large(source, split, [pairs[i] for i in spread(len(pairs), PIXELS)])
     if set(np.flatnonzero(stored)) == {0, IGNORE_INDEX} and len(names) > 1:
         text = "the masks hold only 0 and 255, and 255 is ignored; store the class by its number"
         report.problems.append(Problem("masks of 0 and 255", split, text))

@@ -82,6 +82,8 @@ def ensure(name: str, data: Path, pause: float = 1.0) -> None:
         return
     if mistake := source.misplaced(data):
         raise InputError(mistake)
+    if (data / "classes.txt").is_file() and find_source("folder").splits(data):
+        raise InputError(f"{data} holds a data set of your own: add --dataset folder")
     if not data.resolve().parent.is_dir():
         raise InputError(f"there is no folder {data.parent} to make {data.name} in; see --data")
     path = data / f"{source.folder}.zip"

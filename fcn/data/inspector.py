@@ -127,11 +127,11 @@ class Inspector:
             first, last = self.source.first, self.source.first + len(self.palette) - 1
             # One too high, the last class is the first number that means nothing.
             is_shifted = strange == np.flatnonzero(self.table == INVALID)[:1].tolist() and last
-            fix = (
-                "if numbers are one too high in all masks, subtract 1"
-                if is_shifted
-                else "correct it"
-            )
+            fix = "correct it"
+            if is_shifted and not first and (values == 0).any():
+                fix = "it has 0 as well: is background, as the first class, missing in classes.txt?"
+            elif is_shifted:
+                fix = "if numbers are one too high in all masks, subtract 1"
             text = f"has {_listed(strange)}, but classes are {first} to {last}; {fix}"
             yield Problem("masks with values that are no class", name, text)
         elif self.source.first and (values == 0).any() and (values == IGNORE_INDEX).any():
