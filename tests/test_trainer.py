@@ -13,6 +13,7 @@ from conftest import CLASSES, build_tiny
 from layouts import write_pair
 
 from fcn import checkpoint, saving
+from fcn.data import datasets
 from fcn.demo.examples import find_examples
 from fcn.errors import InputError
 from fcn.head import NEEDED_AT
@@ -119,6 +120,24 @@ def test_a_resumed_run_knows_the_best_network_that_it_published(tmp_path: Path) 
     metrics = checkpoint.read_json(best, "metrics.json")
     checkpoint.write_json(best / "metrics.json", {**metrics, "mean_iou": 1.0})  # as if fitted
     assert Trainer(dataclasses.replace(config, resume=True)).progress.best == score
+
+
+def test_the_best_score_counts_no_more_where_val_has_other_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_in(tmp_path)
+    first = Trainer(config)
+    first.progress.best = 2.0  # no network is that good
+    first.save()
+    config = dataclasses.replace(config, resume=True)
+    assert Trainer(config).progress.best == 2.0
+    monkeypatch.setitem(datasets.SHAPES_COUNT, "val", 12)
+    resumed = Trainer(config)
+    assert "val has other photos than before" in capsys.readouterr().err
+    resumed.validate()
+    assert 0 <= resumed.progress.best <= 1
+    resumed.save()
+    assert Trainer(config).progress.best == resumed.progress.best
 
 
 @pytest.mark.parametrize("before", [torch.channels_last, torch.contiguous_format])

@@ -87,12 +87,12 @@ def describe_training(
     history: dict[str, Any],
     hardware: str,
     train_set: SegmentationDataset,
+    val_set: SegmentationDataset,
 ) -> dict[str, Any]:
     """``training.json``: the config, what happened, on which machines, code and data.
 
     ``hardware`` is empty if no step was taken since the run was resumed.
     """
-    files = dict.fromkeys(train_set.file(index) for index in range(len(train_set)))  # once each
     return {
         "config": config.recipe(),
         **history,
@@ -100,11 +100,16 @@ def describe_training(
         **origin,
         "hardware": followed(origin["hardware"], hardware),
         "torch": followed(origin["torch"], torch.__version__),
-        "data": {
-            "images": len(files),
-            "names_sha256": hashlib.sha256("\n".join(files).encode()).hexdigest(),
-        },
+        "data": describe_photos(train_set),
+        "val_data": describe_photos(val_set),
     }
+
+
+def describe_photos(dataset: SegmentationDataset) -> dict[str, Any]:
+    """How many photos a split has, each once, and a hash of their names."""
+    files = dict.fromkeys(dataset.file(index) for index in range(len(dataset)))
+    names = "\n".join(files).encode()
+    return {"images": len(files), "names_sha256": hashlib.sha256(names).hexdigest()}
 
 
 def describe_hardware(device: torch.device, processes: int) -> str:

@@ -151,6 +151,12 @@ class Trainer:
         saved = state["optimizer"]["state"]
         self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self.progress = Progress(**state["progress"])
+        last = checkpoint.follow(self.run / "last")
+        before = checkpoint.read_json(last, "training.json").get("val_data")
+        if before and before != report.describe_photos(self.val_set):
+            tell("val has other photos than before, so the best score so far does not count.")
+            self.progress.best = -1.0
+            return
         # A run that was killed after it published its best does not remember that one's score. It
         # stands in training.json, by the same measure: metrics.json has that of what was fitted.
         best = checkpoint.read_json(checkpoint.follow(self.run / "best"), "training.json")
@@ -322,7 +328,7 @@ class Trainer:
         if self.progress.step > self.begun_at:  # who only scores what others trained is not told
             place = self.accelerator.device, self.accelerator.num_processes
             hardware = report.describe_hardware(*place)
-        told = self.origin, how_far, hardware, self.train_set
+        told = self.origin, how_far, hardware, self.train_set, self.val_set
         training = report.describe_training(self.config, *told)
 
         def fill(folder: Path) -> None:
