@@ -58,8 +58,13 @@ def test_another_picture_is_never_shown_with_labels_that_were_kept(
         album.look(segmenter, 10)
         size = size[::-1]
     assert len(list(tmp_path.iterdir())) == 2
+    of_others = {tmp_path / "holiday-1.png", tmp_path / "0000010-cat.png"}
+    for file in of_others:
+        file.touch()
+    assert album.steps(album.pictures) == [10]
     album.clear()
     assert album.strip("watched") is None
+    assert set(tmp_path.iterdir()) == of_others
 
 
 def test_a_strip_has_few_columns_however_long_the_run(

@@ -32,6 +32,13 @@ def test_flags_become_the_config() -> None:
     assert dataclasses.replace(TrainConfig(), dataset="camvid").steps == config.steps
 
 
+def test_lists_that_are_given_twice_add_up() -> None:
+    flags = "--repeat a=3 --repeat b=2 c=2 --classes cat --classes dog --watch x.jpg --watch y.jpg"
+    config = train.parse(flags.split())
+    assert config.repeat == ["a=3", "b=2", "c=2"]
+    assert (config.classes, config.watch) == (["cat", "dog"], ["x.jpg", "y.jpg"])
+
+
 def test_a_config_file_repeats_a_run_and_flags_go_first(tmp_path: Path) -> None:
     config = TrainConfig(dataset="shapes", crop=(64, 96), classes=["circle"], seed=7)
     file = tmp_path / "training.json"
@@ -131,6 +138,7 @@ def test_a_config_file_takes_what_the_flags_take(tmp_path: Path, text: str, told
         {"clip": -1.0},
         {"minutes": float("nan")},
         {"seed": -1},
+        {"seed": 2**63},
         {"dropout": 1.0},
         {"color": -0.1},
         {"workers": -5},

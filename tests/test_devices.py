@@ -126,6 +126,14 @@ def test_processes_that_would_train_alone_are_refused(monkeypatch: pytest.Monkey
         build_accelerator(TrainConfig())
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # not to be had here
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    with pytest.raises(InputError, match="8 processes were started here, but there are 4 GPUs"):
+        build_accelerator(TrainConfig())
+
+
 def test_a_bug_is_not_taken_for_a_lost_process() -> None:
     closed = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error"
     assert is_lost_peer(RuntimeError(closed))

@@ -22,7 +22,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``check``."""
     add_data_flags(parser)
     parser.add_argument(
-        "--split", nargs="+", default=[], help="which splits (default: all that are there)"
+        "--split",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="which splits (default: all that are there)",
     )
 
 

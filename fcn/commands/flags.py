@@ -78,7 +78,12 @@ def add_data_flags(parser: argparse.ArgumentParser, is_trained: bool = False) ->
     )
     add_folder_flag(parser)
     parser.add_argument(
-        "--classes", nargs="+", default=[], metavar="NAME", help="keep only these classes"
+        "--classes",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="keep only these classes",
     )
     parser.add_argument(
         "--others",

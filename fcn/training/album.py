@@ -8,7 +8,8 @@ so that it is never taken for that of another picture.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +113,7 @@ class Album:
 
     def clear(self) -> None:
         """Forget what an earlier run left in the folder."""
-        for file in self.folder.glob("*-*.png"):
+        for file in self.files():
             file.unlink()
 
     def look(self, segmenter: Segmenter, step: int) -> tuple[float, str]:
@@ -133,9 +134,15 @@ class Album:
         """Where a picture's label map of a step is kept."""
         return self.folder / f"{step:07d}-{picture.key}.png"
 
+    def files(self) -> Iterator[Path]:
+        """Its own files: whatever else lies in the folder is left alone."""
+        for file in self.folder.glob("*.png"):
+            if re.fullmatch(r"\d{7,}-[0-9a-f]{8}\.png", file.name):
+                yield file
+
     def steps(self, pictures: Sequence[Picture]) -> list[int]:
         """The steps at which all of some pictures were looked at, rising."""
-        steps = sorted({int(file.stem.split("-")[0]) for file in self.folder.glob("*-*.png")})
+        steps = sorted({int(file.stem.split("-")[0]) for file in self.files()})
         return [step for step in steps if all(self.file(step, one).exists() for one in pictures)]
 
     def strip(self, group: str) -> Figure | None:

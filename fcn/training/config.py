@@ -149,6 +149,8 @@ class TrainConfig:
                 raise InputError(f"--{name.replace('_', '-')} must not be less than 0.")
         if self.workers < -1:
             raise InputError("--workers must be -1 or more.")
+        if self.seed >= 2**63:
+            raise InputError("--seed must be less than 2**63.")
         for name in ("dropout", "color"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 0 and less than 1.")
@@ -246,7 +248,10 @@ def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
         elif typing.get_origin(kind) in (tuple, list):
             items = typing.get_args(kind)
             keywords["type"] = items[0]
-            keywords["nargs"] = len(items) if typing.get_origin(kind) is tuple else "*"
+            if typing.get_origin(kind) is tuple:
+                keywords["nargs"] = len(items)
+            else:  # given twice, a list is that of both
+                keywords |= {"nargs": "*", "action": "extend"}
         else:
             keywords["type"] = field.metadata["read"] or kind
             keywords["choices"] = field.metadata["choices"]

@@ -40,10 +40,14 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate for this process and its place among the others of one launch, with its tracker.
 
     Raises:
-        InputError: If the tracker's package is missing, the device runs nothing, as a GPU that is
-            too old for this PyTorch, or the processes of a launch do not find one another.
+        InputError: If the tracker's package is missing, there are fewer GPUs than processes, the
+            device runs nothing, as a GPU that is too old for this PyTorch, or the processes of a
+            launch do not find one another.
     """
     tracking.check_tracker(config.tracker)
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if torch.cuda.is_available() and here > gpus:
+        raise InputError(f"{here} processes were started here, but there are {gpus} GPUs.")
     accelerator = Accelerator(
         # Without it, CPU processes that torchrun started would not know of one another.
         cpu=not torch.accelerator.is_available(),
