@@ -2,6 +2,11 @@
 
 import io
 import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -14,6 +19,7 @@ from PIL import Image
 from visiting import ByColor, blend, page_colors, painted, png, scene
 
 from fcn.demo import rle
+from fcn.demo.photo_input import NO_LINKS
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +110,62 @@ def test_api_refuses_a_bad_file_in_one_sentence(client, tmp_path):
     file.write_bytes(b"not a photo at all")
     with pytest.raises(AppError, match="broken.jpg is not a photo"):
         client.predict(handle_file(file), 0.6, 8, api_name="/segment")
+
+
+@dataclass
+class Drip:
+    """A photo elsewhere that comes by the byte, and for whom it was asked."""
+
+    url: str
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def drip(monkeypatch) -> Iterator[Drip]:
+    # Elsewhere, for a test, is here, where Gradio fetches nothing from.
+    monkeypatch.setattr("safehttpx.is_public_ip", lambda ip: True)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given.asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "30")
+            self.end_headers()
+            for _ in range(30):
+                time.sleep(0.1)
+                self.wfile.write(b"x")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        given = Drip(f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield given
+        server.shutdown()
+
+
+def test_api_fetches_no_link(client, drip):
+    with pytest.raises(AppError) as caught:
+        client.predict(handle_file(f"{drip.url}/api.jpg"), api_name="/segment")
+    assert (caught.value.message, drip.asked) == (NO_LINKS, [])
+
+
+def test_events_of_the_page_fetch_no_link(served, drip):
+    config = httpx.get(f"{served.url}config").json()
+    by_event = {event: one["id"] for one in config["dependencies"] for _, event in one["targets"]}
+    link = {"path": f"{drip.url}/page.jpg", "meta": {"_type": "gradio.FileData"}}
+    question = {
+        "data": [{"photo": link, "name": "page", "weights": served.segmenter.source}],
+        "fn_index": by_event["strides"],
+        "session_hash": "links",
+    }
+    api = f"{served.url}gradio_api/queue"
+    httpx.post(f"{api}/join", json=question).raise_for_status()
+    events = httpx.get(f"{api}/data?session_hash=links", timeout=60).text
+    (done,) = [line for line in events.splitlines() if "process_completed" in line]
+    assert json.loads(done.removeprefix("data: "))["output"]["error"] == NO_LINKS
+    assert drip.asked == []
 
 
 def test_api_has_one_documented_endpoint(client):

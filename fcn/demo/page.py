@@ -30,7 +30,7 @@ from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
 from .learn import build_learn_tab
 from .model_tab import build_model_tab
-from .photo_input import Given, PhotoInput, offer, sent, shown_photo
+from .photo_input import Given, PhotoInput, offer, refuse_links, sent, shown_photo
 
 TITLE = "Segment a photo"
 HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div>'
@@ -62,6 +62,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
     Raises:
         InputError: If the first cannot segment anything, as its weights are damaged.
     """
+    refuse_links()
     networks = {one.source: one for one in segmenters}
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)

@@ -2,6 +2,7 @@
 
 The convention: an upload travels as a name and a path, and the handler of an event opens it, at
 the size that it needs, and says in the page's own way and not Gradio's what is wrong with it.
+Nothing is fetched from elsewhere.
 """
 
 import secrets
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.data_classes import FileData, ImageData
-from gradio.processing_utils import save_base64_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
 from ..photo import PhotoError, open_photo
+
+NO_LINKS = "Send the file itself, not a link to it."
 
 
 class Given(NamedTuple):
@@ -51,7 +54,7 @@ def _name_upload(self: gr.Image, payload: ImageData | None) -> Given:
     path = (payload and payload.path) or ""
     if payload and payload.url and payload.url.startswith("data:"):  # as the API's schema offers
         with suppress(ValueError):  # it is no base64: there is no photo
-            path = save_base64_to_cache(payload.url, get_upload_folder())
+            path = processing_utils.save_base64_to_cache(payload.url, get_upload_folder())
     return Given((payload and payload.orig_name) or Path(path).name, path)
 
 
@@ -63,6 +66,19 @@ PhotoInput: Any = ABCMeta.__new__(
     (gr.Image,),
     {"__module__": __name__, "is_template": True, "preprocess": _name_upload},
 )
+
+
+async def _refuse_link(url: str, cache_dir: str) -> str:
+    raise gr.Error(NO_LINKS, print_exception=False)
+
+
+def refuse_links() -> None:
+    """Answer with a sentence where a visitor sends a link in a file's place, to any component.
+
+    Gradio would fetch it itself, all of it into memory and for as long as that takes, before it
+    asks any component, and while others wait. It has no setting for that, only this function.
+    """
+    processing_utils.async_ssrf_protected_download = _refuse_link
 
 
 def sent(name: str, path: object) -> Given:
