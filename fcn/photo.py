@@ -1,6 +1,6 @@
 """The only opener of photos: an untrusted file becomes a clean RGB picture or one clear sentence.
 
-The convention: what comes out is RGB, 8 bits, upright, opaque on white, and of at most
+The convention: what comes out is sRGB, 8 bits, upright, opaque on white, and of at most
 ``MAX_PIXELS``; the size is checked before any pixel is decoded.
 """
 
@@ -8,11 +8,12 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
 from .errors import InputError
 
@@ -27,6 +28,11 @@ BROKEN = (  # what Pillow raises for damaged files
     *(RuntimeError, struct.error, zlib.error),
 )
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# Of colour profiles: Pillow's mode for what they convert from, colours that tell whether one is
+# sRGB's, and by how many steps of 255 these may be off then.
+PROFILES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+SWATCHES = Image.fromarray(np.indices((6, 6, 6), np.uint8).reshape(3, 1, -1).T * 51)
+ALIKE = 2
 
 
 class PhotoError(InputError):
@@ -38,8 +44,9 @@ def open_photo(
 ) -> Image.Image:
     """Open a photo from anywhere.
 
-    Rotation by EXIF is carried out, transparency is laid on white, 16-bit and float values are
-    scaled to 8 bits, and of an animation the first picture is taken.
+    Rotation by EXIF is carried out, a colour profile's colours are brought to sRGB, transparency
+    is laid on white, 16-bit and float values are scaled to 8 bits, and of an animation the first
+    picture is taken.
 
     Args:
         source: A path, a seekable binary file, or a picture that Pillow has opened.
@@ -75,11 +82,12 @@ def open_photo(
 def is_shown_alike(path: str | Path, longest: int) -> bool:
     """Whether browsers make the same picture of a photo's file as ``open_photo`` does.
 
-    Only JPEG is said to be, and only if nothing in it may ask for a turn.
+    Only JPEG is said to be, and only if nothing in it may ask for a turn or for other colours.
     """
     with Image.open(path, formats=FORMATS) as image:
         plain = image.format == "JPEG" and image.mode in ("RGB", "L")
-        return plain and max(image.size) <= longest and not image.info.keys() & {"exif", "xmp"}
+        plain = plain and not image.info.keys() & {"exif", "xmp"}
+        return plain and max(image.size) <= longest and _conversion(image) is None
 
 
 def photos_in(paths: Iterable[str | Path]) -> list[Path]:
@@ -162,10 +170,11 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _clean(image: Image.Image, name: str, longest: int) -> Image.Image:
-    """Decode a picture and bring it to RGB, upright, opaque and to size."""
+    """Decode a picture and bring it to sRGB, upright, opaque and to size."""
     _check_size(image, name)
     image.load()
-    photo = flatten(_turn(image))
+    photo = flatten(_to_srgb(_turn(image), longest))
+    photo.info.pop("icc_profile", None)  # Pillow would save it with what is made of the photo
     if longest:
         photo.thumbnail((longest, longest))
     return photo
@@ -184,6 +193,49 @@ def _turn(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except BROKEN:
         return image  # a camera's damaged notes are no reason to refuse its photo
+
+
+def _to_srgb(image: Image.Image, longest: int) -> Image.Image:
+    """Bring a picture to the colours that its profile, if it has one, says it shows."""
+    if not (conversion := _conversion(image)):
+        return image
+    alpha = None
+    if image.mode.startswith(("I", "F")):
+        image = _scale_to_8_bits(image)
+    elif image.has_transparency_data:
+        alpha = image.convert("RGBA").getchannel("A")
+    image = image.convert(conversion.input_mode)
+    if longest and alpha is None:
+        image.thumbnail((longest, longest))  # already here: a conversion takes time by the pixel
+    photo = conversion.apply(image)
+    if alpha is not None:
+        photo.putalpha(alpha)
+    return photo
+
+
+def _conversion(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """What brings a picture's colours to sRGB, or None if they are taken for it.
+
+    As in browsers, colours are converted perceptually, a profile of colours is good for a grey
+    picture too, and one that is damaged, or of another kind than the picture, is left aside.
+    """
+    if not (content := image.info.get("icc_profile")):
+        return None
+    kind = "CMYK" if image.mode == "CMYK" else Image.getmodebase(image.mode)
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(content))
+        mode = PROFILES[profile.profile.xcolor_space]
+        if mode not in {"CMYK": ("CMYK",), "L": ("L", "RGB")}.get(kind, ("RGB",)):
+            return None
+        srgb, swatches = ImageCms.createProfile("sRGB"), SWATCHES.convert(mode)
+        # Without preparing for many pixels: most profiles are one of sRGB's many.
+        draft = ImageCms.buildTransform(profile, srgb, mode, "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
+        found = ImageChops.difference(draft.apply(swatches), swatches.convert("RGB"))
+        if np.asarray(found).max() <= ALIKE:
+            return None
+        return ImageCms.buildTransform(profile, srgb, mode, "RGB")
+    except (*BROKEN, ImageCms.PyCMSError):
+        return None
 
 
 def flatten(image: Image.Image) -> Image.Image:

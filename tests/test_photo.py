@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
+from profiles import ADOBE_RGB, DISPLAY_P3, SRGB, of_grey, of_press, of_screen
 
 from fcn.photo import MAX_PIXELS, PhotoError, is_shown_alike, open_photo, photos_in
 
+# A screen without a gamma.
+LINEAR = of_screen(1, (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
 GRADIENT = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
@@ -47,6 +50,11 @@ def turned() -> Image.Exif:
         ("JPEG", "CMYK", 16, {}, False),
         ("JPEG", "RGB", 16, {"exif": turned()}, False),
         ("JPEG", "RGB", 16, {"xmp": b"<x:xmpmeta/>"}, False),
+        ("JPEG", "RGB", 16, {"icc_profile": SRGB}, True),
+        ("JPEG", "L", 16, {"icc_profile": SRGB}, True),
+        ("JPEG", "RGB", 16, {"icc_profile": DISPLAY_P3}, False),
+        ("JPEG", "L", 16, {"icc_profile": of_grey(1.8)}, False),
+        ("JPEG", "RGB", 16, {"icc_profile": b"no profile"}, True),  # we leave it aside, as they do
         ("PNG", "RGB", 16, {}, False),
         ("TIFF", "RGB", 16, {}, False),
     ],
@@ -83,6 +91,79 @@ def test_formats_are_read(kind: str, mode: str):
     photo = open_photo(encode(image, kind))
     assert photo.size == (64, 64)
     assert mean(photo) == pytest.approx(127.5, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "color", "profile", "shown"),
+    [
+        # As Chromium shows them.
+        ("JPEG", "RGB", (234, 51, 35), DISPLAY_P3, (255, 0, 0)),
+        ("WEBP", "RGB", (234, 51, 35), DISPLAY_P3, (255, 0, 0)),
+        ("TIFF", "RGB", (234, 51, 35), DISPLAY_P3, (255, 0, 0)),
+        ("PNG", "P", (234, 51, 35), DISPLAY_P3, (255, 0, 0)),
+        ("JPEG", "RGB", (234, 51, 35), ADOBE_RGB, (255, 48, 29)),
+        ("JPEG", "RGB", (234, 51, 35), SRGB, (234, 51, 35)),
+        ("JPEG", "L", (100,), of_grey(1.0), (168, 168, 168)),
+        ("PNG", "LA", (100, 255), of_grey(1.0), (168, 168, 168)),
+        ("JPEG", "L", (100,), LINEAR, (168, 168, 168)),
+        ("JPEG", "CMYK", (255, 0, 0, 0), of_press(), (251, 0, 8)),
+        # What does not belong to such a picture.
+        ("JPEG", "RGB", (234, 51, 35), of_grey(1.0), (234, 51, 35)),
+        ("JPEG", "RGB", (234, 51, 35), of_press(), (234, 51, 35)),
+        ("JPEG", "CMYK", (255, 0, 0, 0), DISPLAY_P3, (0, 255, 255)),
+        ("JPEG", "RGB", (234, 51, 35), b"no profile", (234, 51, 35)),
+        ("JPEG", "RGB", (234, 51, 35), DISPLAY_P3[:200], (234, 51, 35)),
+    ],
+)
+def test_profiles_say_which_colours_are_meant(kind, mode, color, profile, shown):
+    image = Image.new("RGB" if mode == "P" else mode, (64, 48), color)
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {"lossless": True}
+    file = encode(image.convert(mode), kind, icc_profile=profile, **options)
+    for longest in (0, 16):
+        photo = open_photo(file, longest=longest)
+        assert photo.mode == "RGB" and photo.size == ((64, 48), (16, 12))[longest > 0]
+        np.testing.assert_allclose(photo.getpixel((8, 8)), shown, atol=4)
+        assert "icc_profile" not in photo.info  # it is that of other colours
+
+
+def test_a_profile_of_16_bits_is_heeded():
+    image = Image.fromarray(np.full((2, 2), 100 * 257, np.uint16))
+    assert open_photo(encode(image, "PNG", icc_profile=of_grey(1.0))).getpixel((0, 0))[0] == 168
+
+
+def test_transparency_lies_on_white_after_colours_are_converted():
+    image = Image.new("RGBA", (64, 1), (234, 51, 35, 128))
+    image.paste((9, 99, 9, 0), (32, 0, 64, 1))
+    file = encode(image, "PNG", icc_profile=DISPLAY_P3)
+    for photo in (open_photo(file), open_photo(file, longest=32)):
+        left, right = (photo.getpixel((at, 0)) for at in (2, photo.width - 3))
+        assert (left, right) == ((255, 127, 127), (255, 255, 255))
+
+
+@pytest.mark.parametrize("longest", [0, 100])
+def test_a_converted_photo_is_that_of_the_same_colours(longest):
+    """Colours that both spaces have: what was converted from sRGB comes back."""
+    photo = gradient(300, 200)
+    p3 = ImageCms.ImageCmsProfile(io.BytesIO(DISPLAY_P3))
+    stored = ImageCms.profileToProfile(photo, ImageCms.createProfile("sRGB"), p3)
+    found = open_photo(encode(stored, "PNG", icc_profile=DISPLAY_P3), longest=longest)
+    expected = open_photo(photo, longest=longest)
+    assert np.abs(np.asarray(found, int) - np.asarray(expected)).mean() < 1
+    assert np.abs(np.asarray(stored, int) - np.asarray(photo)).mean() > 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    mode=st.sampled_from(["RGB", "CMYK"]),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_damaged_profiles_cost_no_photo(mode: str, changes: list[tuple[int, int]]):
+    profile = bytearray(DISPLAY_P3 if mode == "RGB" else of_press())
+    for place, value in changes:
+        profile[place % len(profile)] = value
+    image = Image.new(mode, (2, 2))
+    image.info["icc_profile"] = bytes(profile)
+    assert open_photo(image).mode == "RGB"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

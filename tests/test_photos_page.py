@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from profiles import DISPLAY_P3, SRGB
 from visiting import Visitor, blend, painted, png, scene
 
 from fcn.demo.photo_input import Given
@@ -314,8 +315,9 @@ REFUSED = {
 }
 
 
-def test_plain_jpeg_is_shown_from_the_very_upload(visit):
-    visitor, content = visit(), jpeg(scene(41))
+@pytest.mark.parametrize("options", [{}, {"icc_profile": SRGB}])
+def test_plain_jpeg_is_shown_from_the_very_upload(visit, options):
+    visitor, content = visit(), jpeg(scene(41), **options)
     visitor.requests.clear()
     visitor.upload_bytes("plain.jpg", content, "done")
     files = [url.rpartition("/")[2] for url in visitor.requests if "/file=" in url]
@@ -323,6 +325,30 @@ def test_plain_jpeg_is_shown_from_the_very_upload(visit):
     visitor.control("Show overlay").uncheck()
     expected = np.asarray(Image.open(io.BytesIO(content)), int)
     assert np.abs(visitor.pixels() - expected).max() <= 2
+
+
+def test_a_photo_of_a_profile_is_shown_and_saved_in_the_colours_it_means(visit):
+    visitor, photo = visit(), Image.new("RGB", (160, 120), (234, 51, 35))
+    photo.paste((9, 99, 200), (0, 0, 80, 120))
+    content = jpeg(photo, icc_profile=DISPLAY_P3, quality=100, subsampling=0)
+    visitor.upload_bytes("phone.jpg", content, "done")
+    visitor.control("Show overlay").uncheck()
+    shown = visitor.page.evaluate(
+        """async (content) => {
+            const file = await createImageBitmap(new Blob([new Uint8Array(content)]));
+            const pen = new OffscreenCanvas(file.width, file.height).getContext('2d');
+            pen.drawImage(file, 0, 0);
+            return [...pen.getImageData(0, 0, file.width, file.height).data];
+        }""",
+        list(content),
+    )
+    by_browser = np.array(shown).reshape(120, 160, 4)[..., :3]
+    assert np.abs(visitor.pixels() - by_browser).max() <= 3
+    assert np.abs(visitor.pixels()[60, 120].astype(int) - (255, 0, 0)).max() <= 3
+    _, saved = visitor.download("Save overlay as PNG")
+    with Image.open(io.BytesIO(saved)) as overlay:
+        assert "icc_profile" not in overlay.info
+        np.testing.assert_array_equal(np.asarray(overlay.convert("RGB")), visitor.pixels())
 
 
 def test_every_kind_of_picture_is_shown(visit):

@@ -69,7 +69,8 @@ def voc_splits(root: Path) -> list[str]:
 def read_photo(path: Path) -> Image.Image:
     """Read a photo as RGB, as it is stored: masks know nothing of EXIF rotation.
 
-    All else is as for a photo that is served.
+    Colour profiles are left aside too, as those who publish scores on the data leave them. All else
+    is as for a photo that is served.
     """
     try:
         with Image.open(path) as photo:
