@@ -1,6 +1,7 @@
 """The tab "How it works", in a real browser, and when its pictures are computed."""
 
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_a_photo_that_is_opened_from_the_list_is_told_of(visit, told):
     expect_told(visitor, "b")
     (seen,) = told
     np.testing.assert_array_equal(np.asarray(seen), np.asarray(photos[1]))
+
+
+def test_an_open_lesson_follows_the_photo_whose_run_ends(visit, told, monkeypatch):
+    visitor, first, second, go = visit(), scene(96), scene(97, (60, 90)), threading.Event()
+    visitor.upload(first, name="first.png")
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    visitor.upload(second, "busy", name="second.png")
+    visitor.page.get_by_role("tab", name="How it works").click()
+    go.set()
+    expect_told(visitor, "second")
+    assert told[-1].size == (60, 90)
+    visitor.page.get_by_role("tab", name="Segment").click()
+    visitor.expect_state("done")
+    open_tab(visitor)
+    expect_told(visitor, "second")
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize(("width", "scheme"), SIZES)

@@ -25,6 +25,7 @@ from visiting import (
 )
 
 from fcn import checkpoint
+from fcn.demo import learn
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
@@ -244,6 +245,35 @@ def test_the_model_tab_follows_a_quick_change_of_mind(visit_both):
     held[0].continue_()
     visitor.page.wait_for_timeout(1500)
     expect(visitor.page.locator("#numbers").get_by_role("heading", name="colors")).to_be_visible()
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_an_open_lesson_is_by_the_network_that_the_run_ends_with(visit_both, monkeypatch, crashes):
+    visitor, go, told = visit_both(), threading.Event(), []
+    segment, tell = Segmenter.__call__, learn.tell
+
+    def wait(*given: object) -> object:
+        go.wait(60)
+        if crashes:
+            raise RuntimeError("a bug")
+        return segment(*given)
+
+    def tell_of(segmenter: Segmenter, photo: Image.Image) -> object:
+        told.append(segmenter.name)
+        return tell(segmenter, photo)
+
+    visitor.upload(scene(98))
+    monkeypatch.setattr(Segmenter, "__call__", wait)
+    monkeypatch.setattr(learn, "tell", tell_of)
+    visitor.page.get_by_role("radio", name="tiny").check()
+    visitor.expect_state("busy")
+    visitor.page.get_by_role("tab", name="How it works").click()
+    go.set()
+    lesson = visitor.page.locator("#lesson")
+    expect(lesson).to_contain_text(HOSTILE if crashes else "circle")  # a class of that one alone
+    visitor.expect_state("done")
+    visitor.page.wait_for_timeout(1000)  # for one too many
+    assert told == (["tiny", "colors"] if crashes else ["tiny"])
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

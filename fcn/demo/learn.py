@@ -72,15 +72,16 @@ def build_learn_tab(
         yield answer(segmenter, value if photo else None), wanted
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    run = tab.select(
-        open_tab,
-        [viewer, last, *choice],
-        [lesson, last],
-        trigger_mode="always_last",
-        **quiet,
-        **queue,
-    )
-    run.failure(lambda: FAILED, None, lesson, queue=False, **quiet)
+    for asked in (tab.select, viewer.lesson):  # the latter if a run ends while the tab is open
+        run = asked(
+            open_tab,
+            [viewer, last, *choice],
+            [lesson, last],
+            trigger_mode="always_last",
+            **quiet,
+            **queue,
+        )
+        run.failure(lambda: FAILED, None, lesson, queue=False, **quiet)
     return tab
 
 

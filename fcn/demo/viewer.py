@@ -124,8 +124,9 @@ def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -
     """Place the live overlay on the page.
 
     Its events ask: ``segment`` for a ``result`` or ``failure`` of the new photo, ``again`` for that
-    of the photo in its own value, ``strides`` for ``strides`` of its own value, ``cancel`` for an
-    end of the run, and ``forget`` for an empty photo input.
+    of the photo in its own value, ``strides`` for ``strides`` of its own value, ``lesson`` for the
+    lesson, which is open, to be of its own value, ``cancel`` for an end of the run, and ``forget``
+    for an empty photo input.
 
     Args:
         value: What it opens with: ``result`` or None.

@@ -142,6 +142,7 @@ async function show(payload) {
     if (mine !== turn) return;
     if (photo) put(photo, mask, payload);
     tell(payload);
+    if (result && document.querySelector('#lesson')?.checkVisibility()) trigger('lesson');
     element.dataset.ready = mine;
     askForStrides();
   } catch {
