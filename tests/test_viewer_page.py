@@ -335,7 +335,9 @@ def test_zoom_by_buttons_wheel_and_double_click(visit):
     visitor.page.mouse.move(x, y)
     tip = visitor.figure.locator(".fcn-tip")
     words = tip.text_content()
+    visitor.page.keyboard.down("Control")
     visitor.page.mouse.wheel(0, -300)
+    visitor.page.keyboard.up("Control")
     expect(reset).to_be_enabled()
     visitor.page.mouse.move(x, y)
     assert tip.text_content() == words  # what is under the pointer stays there
@@ -352,6 +354,45 @@ def test_zoom_by_buttons_wheel_and_double_click(visit):
     visitor.page.mouse.dblclick(x, y)
     assert scale(visitor) == pytest.approx(2, rel=0.01)
     expect(visitor.figure.locator("tr.is-out")).to_have_count(0)
+
+
+def test_a_plain_wheel_scrolls_the_page_until_the_photo_is_zoomed(visit):
+    visitor = visit(390)  # where the page is longer than the window
+    visitor.upload(scene(15, (320, 240)))
+    visitor.page.evaluate(
+        "document.addEventListener('wheel', (event) => (window.taken = event.defaultPrevented))"
+    )
+
+    def wheel(x: float, y: float, *keys: str) -> bool:
+        """Turn it over the photo; whether the page was kept from scrolling."""
+        visitor.canvas.hover()
+        for key in keys:
+            visitor.page.keyboard.down(key)
+        visitor.page.evaluate("window.taken = null")
+        visitor.page.mouse.wheel(x, y)
+        visitor.page.wait_for_function("window.taken !== null")
+        for key in keys:
+            visitor.page.keyboard.up(key)
+        return visitor.page.evaluate("window.taken")
+
+    above = visitor.page.evaluate("scrollY")
+    assert not wheel(0, -60)
+    assert not wheel(0, 60)
+    visitor.page.wait_for_function(f"scrollY !== {above}")
+    assert scale(visitor) == pytest.approx(1, rel=0.01)
+    assert not wheel(0, 60, "Control")  # there is nothing to zoom out of
+    assert wheel(0, -60, "Control")
+    assert scale(visitor) == pytest.approx(1.22, rel=0.01)
+    assert wheel(0, -60)
+    assert scale(visitor) == pytest.approx(1.49, rel=0.01)
+    assert not wheel(60, 0)
+    assert wheel(0, 100) and wheel(0, 100)
+    assert scale(visitor) == pytest.approx(1, rel=0.01)
+    for _ in range(5):
+        visitor.page.keyboard.press("+")
+        visitor.page.keyboard.press("+")
+    assert not wheel(0, -60)
+    assert scale(visitor) == pytest.approx(16, rel=0.01)
 
 
 def test_pinch_zooms(visit):

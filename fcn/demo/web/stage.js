@@ -131,11 +131,14 @@ function fingerUp(event) {
   if (event.type !== 'pointerup' && event.pointerType !== 'touch') pointAway();
 }
 
+// A plain wheel scrolls the page past a photo that is not zoomed; a trackpad's pinch has Ctrl.
 function wheel(event) {
-  const further = event.deltaY < 0;
-  if (!scene || (!further && state.zoom.scale === 1)) return; // then the page scrolls
+  const { scale } = state.zoom, begins = event.ctrlKey || event.metaKey;
+  const factor = Math.exp(-clamp(event.deltaY, -100, 100) / 300);
+  if (!scene || (scale === 1 && !begins)) return;
+  if (clamp(scale * factor, 1, DEEPEST) === scale) return; // nor is it ours at an end
   event.preventDefault();
-  zoomBy(Math.exp(-clamp(event.deltaY, -100, 100) / 300), event.clientX, event.clientY);
+  zoomBy(factor, event.clientX, event.clientY);
 }
 
 function listenToPointers() {
