@@ -227,6 +227,18 @@ def test_photo_that_is_taken_away_does_not_come_back(visit, gate):
     visitor.expect_state("empty")
 
 
+def test_photo_that_is_taken_away_while_it_waits_is_no_failure(visit, gate):
+    visitor = visit()
+    visitor.upload(scene(37), "busy")
+    visitor.upload(scene(38), "busy")
+    visitor.page.locator("#photo").get_by_label(re.compile("Clear|Remove")).click()
+    visitor.expect_state("empty")
+    gate.set()
+    visitor.page.wait_for_timeout(1000)
+    visitor.expect_state("empty")
+    expect(visitor.status).to_have_text("Choose a photo to see its segments.")
+
+
 def test_cancelled_photo_that_waits_for_others_never_comes_to_the_network(visit, gate):
     first, second = visit(), visit()
     first.upload(scene(38, (160, 120)), "busy")

@@ -191,7 +191,7 @@ function setNetwork(source) {
 
 // What was asked before the visitor chose another photo or network is not shown any more.
 function isAnswer({ of, weights }) {
-  return !of || (of === awaited && (network === null || weights === network));
+  return of === undefined || (of === awaited && (network === null || weights === network));
 }
 
 // The other network came to nothing: what the one before found is still here.
