@@ -395,6 +395,32 @@ def test_a_plain_wheel_scrolls_the_page_until_the_photo_is_zoomed(visit):
     assert scale(visitor) == pytest.approx(16, rel=0.01)
 
 
+def test_only_a_mouses_first_button_pans_and_while_it_is_held(visit):
+    visitor = visit()
+    visitor.upload(scene(15, (320, 240)))
+    visitor.page.keyboard.press("+")
+    mouse, box = visitor.page.mouse, visitor.figure.locator(".fcn-stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def moved() -> float:
+        """How far the photo goes along with the pointer."""
+        mouse.move(x, y)
+        before = visitor.canvas.bounding_box()["x"]
+        mouse.move(x - 30, y, steps=3)
+        return visitor.canvas.bounding_box()["x"] - before
+
+    mouse.move(x, y)
+    mouse.down(button="right")
+    assert moved() == 0
+    mouse.up(button="right")
+    mouse.move(x, y)
+    mouse.down()
+    assert moved() == pytest.approx(-30, abs=1)
+    visitor.page.evaluate("addEventListener('pointerup', (e) => e.stopPropagation(), true)")
+    mouse.up()  # as over a menu
+    assert moved() == 0
+
+
 def test_pinch_zooms(visit):
     visitor = visit(390, "light", touch=True)
     box = visitor.canvas.bounding_box()

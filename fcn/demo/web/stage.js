@@ -100,12 +100,15 @@ const fingers = new Map(); // pointer id -> where it is
 let travelled = 0; // pixels since the first finger came down; a click has hardly any
 
 function fingerDown(event) {
+  if (event.button !== 0) return; // a mouse has others
   if (!fingers.size) travelled = 0;
   fingers.set(event.pointerId, event);
   pointAt(event);
 }
 
 function fingerMove(event) {
+  // Who let go over a menu did so unheard.
+  if (!(event.buttons & 1)) fingers.delete(event.pointerId);
   const before = fingers.get(event.pointerId);
   if (before) {
     const [x, y] = [event.clientX - before.clientX, event.clientY - before.clientY];
