@@ -23,6 +23,7 @@ MAX_MEGABYTES = 20  # of a file that a browser sends
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 # Pillow cannot read .heic; it is here to be reported and not silently left out of a folder.
 ENDINGS = ".avif .bmp .gif .heic .heif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+NO_PHOTO = "is not a photo that can be read: give a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
 BROKEN = (  # what Pillow raises for damaged files
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError),
     *(RuntimeError, struct.error, zlib.error),
@@ -152,7 +153,7 @@ def _reason(head: bytes) -> str:
         return "is HEIC: export as JPEG."
     if b"<svg" in head.lower():
         return "is SVG, a drawing: export as PNG."
-    return "is not a photo that can be read: give a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
+    return NO_PHOTO
 
 
 def _too_large(name: str, size: tuple[int, int] | None = None) -> str:

@@ -14,7 +14,7 @@ from profiles import DISPLAY_P3, SRGB
 from visiting import Visitor, blend, painted, png, scene
 
 from fcn.demo.photo_input import Given
-from fcn.photo import MAX_MEGABYTES
+from fcn.photo import MAX_MEGABYTES, NO_PHOTO
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
@@ -126,6 +126,22 @@ def test_a_file_that_is_too_large_is_told_and_not_sent(visit):
     expect(visitor.status).to_have_text(told)
     assert not [url for url in visitor.requests if "upload" in url]
     visitor.upload(scene(66))
+
+
+def test_a_file_of_a_kind_that_the_browser_does_not_know_goes_by_its_ending(visit):
+    visitor, scan, unknown = visit(), io.BytesIO(), "application/octet-stream"
+    scene(69, (100, 80)).save(scan, "TIFF")
+    visitor.upload_bytes("scan.TIFF", scan.getvalue(), "done", unknown)
+    expect(visitor.canvas).to_have_js_property("width", 100)
+    content, sentence = REFUSED["phone.heic"]
+    visitor.upload_bytes("phone.heic", content, "failed", unknown)
+    expect(visitor.status).to_contain_text(sentence)
+    visitor.page.wait_for_timeout(500)  # until the input has let go of it
+    visitor.requests.clear()
+    visitor.upload_bytes("notes.txt", b"no photo", "failed", "text/plain")
+    expect(visitor.status).to_have_text(f"notes.txt {NO_PHOTO}")
+    assert not [url for url in visitor.requests if "upload" in url]
+    forget_previews(visitor)
 
 
 def test_a_camera_that_cannot_be_had_is_told(visit):

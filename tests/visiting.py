@@ -156,10 +156,10 @@ class Visitor:
     def upload(self, photo: Image.Image, state: str = "done", name: str = "photo.png") -> None:
         self.upload_bytes(name, png(photo), state)
 
-    def upload_bytes(self, name: str, content: bytes, state: str) -> None:
+    def upload_bytes(self, name: str, content: bytes, state: str, kind: str = "image/png") -> None:
         # A mark that the next state takes away again, as the present one may have the same name.
         self.figure.evaluate("figure => figure.dataset.state = 'before'")
-        self.page.locator("#photo input[type=file]").set_input_files([file(name, content)])
+        self.page.locator("#photo input[type=file]").set_input_files([file(name, content, kind)])
         self.expect_state(state)
 
     def control(self, label: str) -> Locator:
@@ -223,9 +223,9 @@ def png(photo: Image.Image) -> bytes:
     return written.getvalue()
 
 
-def file(name: str, content: bytes) -> dict[str, Any]:
+def file(name: str, content: bytes, kind: str = "image/png") -> dict[str, Any]:
     """A file as Playwright gives it to an input."""
-    return {"name": name, "mimeType": "image/png", "buffer": content}
+    return {"name": name, "mimeType": kind, "buffer": content}
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:

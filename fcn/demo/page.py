@@ -6,6 +6,7 @@ run. It is told of another network too, and asks again for the photo that it sho
 ``/segment`` instead, which gives files at the photo's own size.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InputError
 from ..palette import BACKGROUND
-from ..photo import MAX_MEGABYTES, is_shown_alike, open_photo
+from ..photo import ENDINGS, MAX_MEGABYTES, NO_PHOTO, is_shown_alike, open_photo
 from ..scores import score_line
 from ..segmenter import Segmenter
 from . import viewer
@@ -48,6 +49,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 TELL = """(detail) => document.querySelector('{target}')
   .dispatchEvent(new CustomEvent('{event}', {{ detail }}))"""
 TAKE = (viewer.WEB / "take.js").read_text(encoding="utf-8")
+TAKE = TAKE.replace("WHAT_IS_TAKEN", json.dumps([MAX_MEGABYTES, ENDINGS.split(), NO_PHOTO]))
 
 
 def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
@@ -73,7 +75,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
                 build_model_tab(networks, chooser)
             build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
         add_endpoint(networks, **NETWORK)
-        page.load(None, js=TAKE.replace("MAX_MEGABYTES", str(MAX_MEGABYTES)))
+        page.load(None, js=TAKE)
     page.queue(max_size=32)
     return page
 

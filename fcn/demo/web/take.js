@@ -4,9 +4,10 @@
 // chosen, and works over HTTPS alone; this does at Ctrl+V. Where a photo is already, Gradio loses
 // the one that is dropped on it; beside it, the browser would open it in place of the page. Gradio's
 // icon to upload takes the photo away that is there, and asks for none. What it says of a file that
-// is too large goes by in a corner, and of a camera that is not there it says nothing.
+// is too large goes by in a corner, and of a camera that is not there it says nothing. It refuses
+// photos of kinds that the browser has no name for, as many have none for AVIF or TIFF.
 () => {
-  const LIMIT = MAX_MEGABYTES;
+  const [LIMIT, ENDINGS, NO_PHOTO] = WHAT_IS_TAKEN; // fcn/photo.py has them
   const INPUT = '#photo input[type=file]';
   const refuse = (message) => document.querySelector('#viewer figure')
     .dispatchEvent(new CustomEvent('fcn-refused', { detail: message }));
@@ -22,10 +23,19 @@
   document.addEventListener('change', (event) => {
     if (!event.target.matches?.(INPUT)) return;
     const [file] = event.target.files;
-    if (!file || file.size <= LIMIT * 2 ** 20) return;
+    const isLarge = file?.size > LIMIT * 2 ** 20;
+    if (!file || (!isLarge && file.type.startsWith('image/'))) return;
+    const ending = ENDINGS.find((one) => file.name.toLowerCase().endsWith(one));
+    if (ending && !isLarge) {
+      const held = new DataTransfer();
+      held.items.add(new File([file], file.name, { type: `image/${ending.slice(1)}` }));
+      event.target.files = held.files;
+      return;
+    }
     event.stopPropagation();
     event.target.value = '';
-    refuse(`${file.name} is larger than ${LIMIT} MB, which is the most that is taken here.`);
+    const large = `is larger than ${LIMIT} MB, which is the most that is taken here.`;
+    refuse(`${file.name} ${isLarge ? large : NO_PHOTO}`);
   }, { capture: true });
 
   document.addEventListener('click', (event) => {
