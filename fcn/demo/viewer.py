@@ -110,7 +110,7 @@ TEMPLATE = """
       <dt><kbd>V</kbd></dt><dd>next view</dd>
       <dt><kbd>C</kbd></dt><dd>next comparison</dd>
       <dt><kbd>+</kbd> <kbd>-</kbd> <kbd>0</kbd></dt><dd>zoom in, out, reset</dd>
-      <dt><kbd>Ctrl</kbd> and the wheel</dt><dd>zoom where the pointer is</dd>
+      <dt><kbd>Ctrl</kbd> + wheel</dt><dd>zoom where the pointer is</dd>
       <dt><kbd>← ↑ ↓ →</kbd></dt><dd>move a slider, a divider, or the zoomed photo</dd>
     </dl>
     <label><input class="fcn-anywhere" type="checkbox" checked>
