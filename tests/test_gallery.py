@@ -189,6 +189,38 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
     expect_state(visitor, "done")
 
 
+def test_what_is_done_outlives_a_reload(visit, served, monkeypatch):
+    visitor, given, go = visit(), photos(62), threading.Event()
+    segment, done = Segmenter.__call__, []
+
+    def third_waits(*arguments: object) -> object:
+        if len(done) == 2:
+            go.wait(60)
+        done.append(1)
+        return segment(*arguments)
+
+    monkeypatch.setattr(Segmenter, "__call__", third_waits)
+    give(visitor, given)
+    expect(visitor.gallery.get_by_role("status")).to_have_text("3 of 5 done")  # one is broken
+    visitor.page.reload()
+    visitor.errors.clear()  # Gradio's own, about the run
+    go.set()
+    expect(visitor.gallery.get_by_role("status")).to_have_text(
+        "The page was reloaded: 2 of 5 photos segmented by colors"
+    )
+    rows = visitor.gallery.locator("li")
+    expect(rows.locator("b")).to_have_text(NAMES)
+    expect(rows.nth(4)).to_contain_text("Not segmented")
+    expect(visitor.status).to_contain_text("The page was reloaded")  # the first was open
+    rows.nth(1).get_by_role("button").click()
+    expect(visitor.status).to_contain_text(f"{NAMES[1]}: Found")
+    found = served.segmenter(given[1])
+    visitor.expect_pixels(blend(given[1], found, painted(found, 0.6)))
+    with visitor.page.expect_download() as told:
+        visitor.gallery.get_by_role("link", name="Download all as ZIP").click()
+    assert told.value.suggested_filename == "segments.zip"
+
+
 def test_a_photo_that_is_given_meanwhile_is_the_one_shown(visit, served, monkeypatch):
     visitor, photo = visit(), scene(81, (100, 80))
     go, segment = threading.Event(), Segmenter.__call__

@@ -123,6 +123,39 @@ def test_a_network_that_comes_to_nothing_leaves_what_the_other_found(
         expect_found(visitor, photo, tiny(photo))
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_was_found_outlives_a_reload(visit_both, tiny, monkeypatch, is_there):
+    visitor, photo, go = visit_both(), scene(99), threading.Event()
+    before = set(Path(get_upload_folder()).rglob("*"))
+    visitor.page.reload()
+    expect(visitor.status).to_contain_text("Found")  # what the page opens with is nobody's own
+    visitor.choose_network("tiny")
+    visitor.upload(photo)
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    visitor.upload(scene(100), "busy")
+    if not is_there:  # swept, or the server is another one
+        for one in set(Path(get_upload_folder()).rglob("*.*")) - before:
+            one.unlink()
+    visitor.page.reload()
+    visitor.errors.clear()  # Gradio's own, about the run
+    go.set()
+    if not is_there:
+        visitor.page.wait_for_timeout(1000)
+        expect(visitor.status).to_contain_text("Found")
+        expect(visitor.page.get_by_role("radio", name="colors")).to_be_checked()
+        visitor.errors.clear()  # the browser's own, about the file
+        return
+    told = "The page was reloaded: this is what was found before."
+    expect(visitor.status).to_have_text(told)
+    expect(visitor.page.get_by_role("radio", name="tiny")).to_be_checked()
+    expect_found(visitor, photo, tiny(photo))
+    visitor.page.reload()  # and a second one
+    expect(visitor.status).to_have_text(told)
+    visitor.choose_network("colors")
+    expect(visitor.status).to_contain_text("Found")
+
+
 def test_a_photo_that_the_browser_has_is_not_sent_again(visit_both):
     visitor, photo = visit_both(), Image.effect_noise((1700, 40), 80)  # is scaled, and then sent
     visitor.upload(photo)

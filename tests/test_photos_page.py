@@ -233,6 +233,23 @@ def test_run_is_cancelled_and_the_page_ready_for_the_next(visit, served, gate):
     visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
 
 
+def test_photo_that_a_reload_loses_is_told(visit, gate):
+    visitor = visit()
+    visitor.upload(scene(44), "busy")
+    visitor.page.reload()
+    visitor.errors.clear()  # Gradio's own, about the run
+    gate.set()
+    visitor.expect_state("failed")
+    expect(visitor.status).to_have_text("The page was reloaded: choose the photo again.")
+    visitor.upload(scene(44))
+    visitor.page.locator("#photo").get_by_label(re.compile("Clear|Remove")).click()
+    visitor.expect_state("empty")
+    visitor.page.reload()
+    visitor.expect_state("done")
+    visitor.page.wait_for_timeout(500)
+    expect(visitor.status).to_contain_text("Found")  # what was taken away stays away
+
+
 def test_photo_that_is_taken_away_does_not_come_back(visit, gate):
     visitor = visit()
     visitor.upload(scene(37), "busy")

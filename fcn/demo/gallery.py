@@ -35,6 +35,7 @@ from .viewer import WEB
 
 MOST = 24  # photos at once; web/gallery.js has it too
 THUMBNAIL = (112, 112)
+SCRIPTS = ("keep.js", "gallery.js")
 
 TEMPLATE = f"""
 <section aria-label="Several photos" data-state="empty">
@@ -61,7 +62,7 @@ def build_gallery() -> gr.HTML:
         None,
         html_template=TEMPLATE,
         css_template=(WEB / "gallery.css").read_text(encoding="utf-8"),
-        js_on_load=(WEB / "gallery.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join((WEB / name).read_text(encoding="utf-8") for name in SCRIPTS),
         apply_default_css=False,
         elem_id="several",
     )

@@ -25,7 +25,7 @@ from ..segmenter import STRIDES
 from .photo_input import offer
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("viewer.js", "paint.js", "legend.js", "stage.js", "save.js", "controls.js")
+SCRIPTS = ("keep.js", "viewer.js", "paint.js", "legend.js", "stage.js", "save.js", "controls.js")
 SMALL = 640 * 480  # pixels up to which a photo goes to the browser as it is, as PNG
 
 TEMPLATE = """

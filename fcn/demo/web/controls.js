@@ -128,3 +128,4 @@ watch('value', load);
 setThreshold(0);
 showStrength();
 load();
+keepOverReload('fcn-shown', ownResult, reopen);

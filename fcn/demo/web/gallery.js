@@ -1,6 +1,6 @@
 // Several photos at once: uploads them one by one, shows how far the run is, and opens each result
-// in the viewer. Gradio runs this file as the body of a function of (element, trigger, props,
-// upload, watch). File names and sentences are only ever set as text.
+// in the viewer. Gradio runs keep.js and this file as the body of a function of (element, trigger,
+// props, upload, watch). File names and sentences are only ever set as text.
 
 const MOST = 24; // the server's limit too
 const find = (selector) => element.querySelector(selector);
@@ -142,6 +142,20 @@ async function download(event) {
   }
 }
 
+function ownResults() {
+  return zip.hidden ? null : { items, archive: zip.href, by, leftOut };
+}
+
+async function reopen(kept) {
+  const { ok } = await fetch(kept.archive, { method: 'HEAD' });
+  if (!ok || turn) return; // or the visitor was faster
+  ({ by, leftOut } = kept);
+  setItems(kept.items);
+  zip.href = kept.archive;
+  zip.hidden = false;
+  stop('The page was reloaded');
+}
+
 // Several photos that are dropped or pasted on the place for one photo come here.
 function takeSeveral(event, { files }) {
   if (files.length < 2 || !section.checkVisibility()) return;
@@ -173,3 +187,4 @@ document.addEventListener('fcn-photo', ({ detail: photo }) => {
 }, { capture: true });
 document.addEventListener('paste', (event) => takeSeveral(event, event.clipboardData));
 watch('value', load);
+keepOverReload('fcn-several', ownResults, reopen);

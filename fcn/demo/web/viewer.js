@@ -1,6 +1,6 @@
-// The live overlay: its state, and the photos that come and go. Gradio runs this file, paint.js,
-// legend.js, stage.js, save.js and controls.js as one function body of (element, trigger, props,
-// watch).
+// The live overlay: its state, and the photos that come and go. Gradio runs keep.js, this file,
+// paint.js, legend.js, stage.js, save.js and controls.js as one function body of (element, trigger,
+// props, watch).
 //
 // The browser holds the photo's pixels, a class id and a confidence for each of them, and
 // recolours one canvas, so that no control but the comparison of strides asks the server for
@@ -24,6 +24,7 @@ const GONE = {
   state: 'failed',
   message: 'This result could not be fetched: choose the photo again.',
 };
+const LOST = { state: 'failed', message: 'The page was reloaded: choose the photo again.' };
 const FAILED = { state: 'failed', message: 'The photo could not be segmented. Please try again.' };
 
 // All that a visitor can set, but for the choices of classes (see legend.js). It outlives the
@@ -48,6 +49,7 @@ let subject = null; // what was shown of the photo that another network is asked
 let network = null; // source of the network that was chosen, if one was
 let isCancelling = false; // Gradio calls a cancelled run a failed one
 let result = null; // the payload that is shown, or whose pixels are on their way
+const opening = props.value; // what the page opens with
 let turn = 0; // counts payloads, so that a slow one never replaces a newer one
 
 const say = (words) => (spoken.textContent = words);
@@ -194,11 +196,11 @@ function isAnswer({ of, weights }) {
   return of === undefined || (of === awaited && (network === null || weights === network));
 }
 
-// The other network came to nothing: what the one before found is still here.
+// The other network came to nothing, or all did: what the one before found is still here.
 function goBack(words) {
   network = subject.weights;
   const told = new CustomEvent('fcn-back', { detail: network });
-  document.querySelector('#chooser fieldset').dispatchEvent(told);
+  document.querySelector('#chooser fieldset')?.dispatchEvent(told); // if there are several
   props.value = { ...subject, message: `${words}: this is what was found before.` };
   show(props.value);
 }
@@ -239,6 +241,21 @@ function fail() {
     show(FAILED);
     trigger('forget'); // or the input would not take the same photo again
   }
+}
+
+// While a photo is awaited it is what was shown before; what the page opens with comes by itself.
+function ownResult() {
+  const payload = result ?? (awaited && props.value);
+  if (payload?.mask && payload.run !== opening?.run) return payload;
+  return awaited && question === 'segment' ? LOST : null;
+}
+
+async function reopen(payload) {
+  await Promise.all([photoOf(payload.photo), maskOf(payload.mask)]);
+  if (turn > 1) return; // the visitor was faster
+  subject = payload;
+  if (payload.mask) goBack('The page was reloaded');
+  else show(payload);
 }
 
 // A file that is not even sent, or a camera that cannot be had.
