@@ -168,6 +168,11 @@ def test_events_of_the_page_fetch_no_link(served, drip):
     assert drip.asked == []
 
 
+def test_server_passes_nothing_on_from_elsewhere(served, drip):
+    answer = httpx.get(f"{served.url}gradio_api/file={drip.url}/page.jpg")
+    assert (answer.status_code, drip.asked) == (403, [])
+
+
 def test_api_has_one_documented_endpoint(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(endpoints) == ["/segment"]

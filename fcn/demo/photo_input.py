@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio import processing_utils
+from gradio import processing_utils, routes
 from gradio.data_classes import FileData, ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ..photo import PhotoError, open_photo
 
@@ -72,13 +75,19 @@ async def _refuse_link(url: str, cache_dir: str) -> str:
     raise gr.Error(NO_LINKS, print_exception=False)
 
 
+async def _refuse_address(url: str, request: Request) -> Response:
+    raise HTTPException(403, "Nothing is fetched from elsewhere.")
+
+
 def refuse_links() -> None:
     """Answer with a sentence where a visitor sends a link in a file's place, to any component.
 
     Gradio would fetch it itself, all of it into memory and for as long as that takes, before it
-    asks any component, and while others wait. It has no setting for that, only this function.
+    asks any component, and while others wait; and it passes on what any address has, without end.
+    It has no setting for either, only these functions.
     """
     processing_utils.async_ssrf_protected_download = _refuse_link
+    routes.secure_url_stream_response = _refuse_address
 
 
 def sent(name: str, path: object) -> Given:
