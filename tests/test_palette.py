@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn.palette import CAMVID, SCENE_PARSING, VOC, distinct, safe_colors
+from fcn.palette import CAMVID, MAX_CLASSES, SCENE_PARSING, VOC, distinct, safe_colors
 
 # How the three kinds of colour blindness see linear RGB: Machado, Oliveira and Fernandes 2009.
 EYES = {
@@ -81,7 +81,7 @@ def test_voc_agrees_with_a_real_mask(real_data: Path):
 
 
 def test_distinct_colors_are_never_equal():
-    for count in range(256):
+    for count in range(MAX_CLASSES + 1):
         colors = distinct(count)
         assert len(set(colors)) == count
         assert all(0 <= value <= 255 for color in colors for value in color)
@@ -94,7 +94,7 @@ def test_twelve_colors_are_told_apart_by_all_eyes(eye: str):
     assert distances[~np.eye(12, dtype=bool)].min() >= 24
 
 
-@pytest.mark.parametrize("count", [-1, 256])
+@pytest.mark.parametrize("count", [-1, MAX_CLASSES + 1])
 def test_distinct_refuses_impossible_counts(count: int):
     with pytest.raises(ValueError, match=str(count)):
         distinct(count)
