@@ -27,6 +27,7 @@ from .inference.engines import ONNX_NAME
 ROOT = Path(__file__).resolve().parents[1]
 FREE = "cpu-basic"
 ZERO = "zero"  # how hardware begins that lends GPUs for single calls
+ZERO_PYTHON = "3.12.12"  # it has this one and 3.10.13, which is too old
 VARIABLE = "FCN_MODEL"
 MARK = "fcn/segmenter.py"  # what has it was made here
 BLANK = {".gitattributes", "README.md"}  # what a Space has that was made on the web and left
@@ -243,6 +244,8 @@ def write_readme(file: Path, models: Sequence[Listing], is_lean: bool, hardware:
     """Write the Space's card: this repository's front matter, and which weights it uses."""
     card = RepoCard.load(ROOT / "README.md")
     card.data.suggested_hardware = hardware
+    if hardware.startswith(ZERO):
+        card.data.python_version = ZERO_PYTHON
     weights = "On the weights that come with it."
     if models:
         card.data.models = list(dict.fromkeys(model.repo_id for model in models))

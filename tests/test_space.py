@@ -108,6 +108,7 @@ def test_zero_gpu_serves_int8_weights_alone(
     requirements, front = rehearse(client, tmp_path / "zero", *flags, "me/model@v2")
     assert "torch" not in requirements
     assert front["suggested_hardware"] == "zero-a10g"
+    assert front["python_version"] == "3.12.12"
     answer = client.run("space", "me/zero", *flags, "me/model@v1")
     assert answer["status"] == 1
     assert "add them with `python -m fcn export`" in answer["err"]
