@@ -341,6 +341,13 @@ def test_photos_that_are_slow_to_read_are_told_once(thorough, tmp_path):
 
 
 @pytest.mark.parametrize("thorough", [True, False])
+def test_a_photo_of_too_many_pixels_is_told(thorough, folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # of which Pillow opens twice as many
+    report = check_dataset("folder", folder, thorough=thorough)
+    assert "exceeds limit" in str(report)
+
+
+@pytest.mark.parametrize("thorough", [True, False])
 def test_labels_one_too_high_are_an_error_where_the_last_class_is_rare(thorough, tmp_path):
     for stem in range(32):
         _, mask = write_pair("scene_parsing", tmp_path, "training", str(stem), [[1, 13, 4]])

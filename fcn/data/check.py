@@ -19,6 +19,7 @@ from ..cores import count_cores
 from ..errors import InputError
 from ..metrics import IGNORE_INDEX
 from ..palette import BACKGROUND
+from ..photo import BOMBS, BROKEN
 from .datasets import find_source, spread
 from .inspector import SHOWN, Inspector, Problem
 from .source import INVALID, Source
@@ -116,13 +117,11 @@ def _large(source: Source, split: str, pairs: Sequence[tuple[Path, Path]]) -> It
     """Find photos so large that most of a sample's time goes into reading them."""
     sides = []
     for photo, _ in pairs:
-        with suppress(OSError), Image.open(photo) as image:  # damage is told elsewhere
+        with suppress(*BROKEN, *BOMBS), Image.open(photo) as image:  # of these, others tell
             sides.append(max(image.size))
     if sides and (side := int(np.median(sides))) > LARGE * source.size:
         text = f"photos have {side} pixels on the long side, and training uses {source.size} unless"
-        text += (
-            " --size says another; scaled down with their masks, they are read many times as fast"
-        )
+        text += " --size says another; scaled down, with their masks, they are read much faster"
         yield Problem("large photos", split, text, is_error=False)
 
 

@@ -31,7 +31,7 @@ from ..segmenter import Segmenter
 from . import rle
 from .answer import LONGEST_SIDE, describe, listed, named
 from .photo_input import offer, sent
-from .viewer import WEB
+from .viewer import WEB, read_scripts
 
 MOST = 24  # photos at once; web/gallery.js has it too
 THUMBNAIL = (112, 112)
@@ -62,7 +62,7 @@ def build_gallery() -> gr.HTML:
         None,
         html_template=TEMPLATE,
         css_template=(WEB / "gallery.css").read_text(encoding="utf-8"),
-        js_on_load="\n".join((WEB / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        js_on_load=read_scripts(SCRIPTS),
         apply_default_css=False,
         elem_id="several",
     )

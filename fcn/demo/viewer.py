@@ -121,6 +121,11 @@ TEMPLATE = """
 """
 
 
+def read_scripts(names: Sequence[str]) -> str:
+    """Put scripts of the page together, in this order."""
+    return "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
+
+
 def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -> gr.HTML:
     """Place the live overlay on the page.
 
@@ -140,7 +145,7 @@ def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -
         value,
         html_template=TEMPLATE,
         css_template=(WEB / "viewer.css").read_text(encoding="utf-8"),
-        js_on_load="\n".join((WEB / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        js_on_load=read_scripts(SCRIPTS),
         apply_default_css=False,
         elem_id=elem_id,
     )
