@@ -177,8 +177,8 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(
 
 @pytest.mark.parametrize("key", PRETRAINED)
 def test_published_normalisation_is_torchvisions(key: tuple[str, str]) -> None:
-    published, normalisation = PRETRAINED[key]
-    preset = published.transforms()
+    name, normalisation = PRETRAINED[key]
+    preset = models.get_weight(name).transforms()
     assert preset.mean == pytest.approx(list(normalisation.mean))
     assert preset.std == pytest.approx(list(normalisation.std))
 
