@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,6 +164,15 @@ def test_an_interrupted_run_is_saved_first(tmp_path: Path, kind: signal.Signals)
     assert "Traceback" not in errors
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Ctrl-C as it is in a terminal: a shell lets what it starts behind it ignore that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 def test_a_second_signal_is_obeyed_at_once() -> None:
     with train.StopSignal() as stop:
         signal.raise_signal(signal.SIGINT)
