@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from fcn import checkpoint
 from fcn.demo import sweep
 from fcn.demo.photo_input import offer
 
@@ -127,6 +128,17 @@ def test_what_a_killed_server_left_goes_when_the_next_one_starts(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     # Who still runs keeps its own.
     assert {mine, sweep.take_folder()} == set(tmp_path.iterdir())
+
+
+def test_a_training_run_is_not_taken_for_what_a_server_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    run = tmp_path / f"{sweep.PREFIX}try"
+    with checkpoint.claimed(run):
+        (run / "report.html").write_text("of hours")
+    sweep.take_folder()
+    assert (run / "report.html").exists()
 
 
 def test_at_the_end_nothing_is_left(tmp_path: Path) -> None:

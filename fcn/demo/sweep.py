@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import gradio as gr
 
-PREFIX, LOCK = "fcn-", ".lock"
+# Names that nothing else has: what has both is deleted, and a training run has a lock as well.
+PREFIX, LOCK = "fcn-page-", ".fcn-page.lock"
 AGE = 3600.0  # seconds
 SWEEPS = 60  # in that time
 MOST = 2 * 10**9  # bytes in all
