@@ -30,7 +30,7 @@ def client(served) -> Client:
 def test_a_question_has_a_limit_that_uploads_have_not(served):
     long = json.dumps({"data": ["x" * 1_100_000], "fn_index": 0, "session_hash": "a"}).encode()
     headers = {"Content-Type": "application/json"}
-    for path in ("queue/join", "run/segment", "call/segment"):
+    for path in ("queue/join", "run/segment", "call/segment", "run/upload", "call/upload"):
         with pytest.raises(HTTPError, match="413"):
             urlopen(Request(f"{served.url}gradio_api/{path}", long, headers))
     assert len(long) < len(noise := png(Image.effect_noise((1400, 1400), 90)))

@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.route_utils import API_PREFIX
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -175,7 +176,9 @@ class SmallBodies:
                 raise HTTPException(413, "Send photos by /upload; a question has less than 1 MB.")
             return message
 
-        is_question = scope["type"] == "http" and not scope["path"].endswith("/upload")
+        # The whole path: that of a question may end with any name, /run/upload.
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        is_question = scope["type"] == "http" and path != f"{API_PREFIX}/upload"
         await self.app(scope, counted if is_question else receive, send)
 
 
