@@ -81,9 +81,20 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """The ``config`` of a checkpoint's ``training.json``; empty if it does not tell it."""
+    """The ``config`` of a checkpoint's ``training.json``; empty if it does not tell it.
+
+    Raises:
+        InputError: If what it says of its data is of another type than a run writes.
+    """
     config = read_json(folder, "training.json").get("config")
-    return config if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        return {}
+    for name in {"split", "val_split", "others", "classes"} & config.keys():
+        values = config[name] if name == "classes" else [config[name]]
+        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            file = folder / "training.json"
+            raise InputError(f"{file} cannot be used: {name} is {config[name]!r}.")
+    return config
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:

@@ -144,6 +144,8 @@ def test_weights_of_drawn_scenes_are_free() -> None:
         ({"dataset": "voc", "split": "trainplus"}, {}, ["backbone", "voc", "plus"]),
         ({"init": "x"}, {"sources": ["backbone", "camvid"]}, ["backbone", "camvid", "folder"]),
         ({"init": "x"}, {}, ["unknown", "folder"]),
+        ({"init": "x"}, {"sources": None}, ["unknown", "folder"]),
+        ({"init": "x"}, {"sources": ["camvid", "x", ["y"]]}, ["camvid", "unknown", "folder"]),
     ],
 )
 def test_sources_are_those_of_the_data_and_of_what_came_before(config, before, sources) -> None:

@@ -187,6 +187,14 @@ def test_evaluate_takes_the_data_set_of_the_training(tiny_checkpoint, tmp_path, 
     assert "shapes val, 1 photos" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "value"), [("val_split", ["x"]), ("classes", 5)])
+def test_evaluate_refuses_what_no_training_writes(name, value, tiny_checkpoint, tmp_path, capsys):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "trained")
+    checkpoint.write_json(folder / "training.json", {"config": {"dataset": "shapes", name: value}})
+    assert run("evaluate", folder, "--limit", 1) == 1
+    assert f"training.json cannot be used: {name} is {value}." in capsys.readouterr().err
+
+
 def test_evaluate_ignores_what_training_ignored(tmp_path, capsys):
     saving.write(tmp_path, build_tiny(["background", "circle"]))
     known = ("--dataset", "shapes", "--limit", "3", "--json")

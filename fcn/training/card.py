@@ -118,9 +118,11 @@ def list_sources(config: TrainConfig, init: dict[str, Any]) -> list[str]:
 
 
 def told_sources(training: dict[str, Any]) -> list[str]:
-    """The sources that ``training.json`` tells; one of an older version tells none."""
-    sources: list[str] = training.get("sources", ["unknown"])
-    return sources
+    """The sources that ``training.json`` tells; an older version's, or a stranger's, may not."""
+    told = training.get("sources")
+    if not isinstance(told, list):
+        return ["unknown"]
+    return [one if isinstance(one, str) and one in SOURCES else "unknown" for one in told]
 
 
 def is_for_research(sources: Iterable[str]) -> bool:
