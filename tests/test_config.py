@@ -139,6 +139,8 @@ def test_a_config_file_takes_what_the_flags_take(tmp_path: Path, text: str, told
         {"minutes": float("nan")},
         {"seed": -1},
         {"seed": 2**63},
+        {"width": 8193},
+        {"size": 8193},
         {"dropout": 1.0},
         {"color": -0.1},
         {"workers": -5},

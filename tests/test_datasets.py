@@ -280,6 +280,13 @@ def test_bad_class_lists_are_refused(text, told, tmp_path):
         open_dataset("folder", tmp_path, "val")
 
 
+def test_a_class_that_could_not_be_served_is_not_trained_on(tmp_path):
+    write_pair("folder", tmp_path, "val", "a", [[1]])
+    (tmp_path / "classes.txt").write_text("cat\ntraffic\tlight\n")
+    with pytest.raises(InputError, match=r"line 2 is 'traffic\\tlight'; .* not to be seen"):
+        open_dataset("folder", tmp_path, "val")
+
+
 def test_class_lists_from_windows_are_read(tmp_path):
     write_pair("folder", tmp_path, "val", "a", [[1]])
     (tmp_path / "classes.txt").write_bytes("\ufeffGrün \r\nsea, salt\r\n".encode())

@@ -16,6 +16,7 @@ from PIL import Image
 from ..errors import InputError
 from ..metrics import IGNORE_INDEX
 from ..palette import CAMVID, MAX_CLASSES, SCENE_PARSING, VOC, Color, distinct
+from ..served import check_name
 from .pairs import Files, folders_with, read_mask, two_folders, voc_files, voc_splits
 from .shapes import SHAPES, draw_scene
 from .source import INVALID, Source, nearest
@@ -37,6 +38,11 @@ def _folder_palette(root: Path) -> dict[str, Color]:
             f"{path} must name each class once, one a line, no line empty, "
             f"at most {MAX_CLASSES} of them; {found}"
         )
+    for line, name in enumerate(names, 1):
+        try:
+            check_name(name)
+        except ValueError as error:  # or what was trained could not be served
+            raise InputError(f"{path} cannot be used: line {line} is {name!r}; {error}") from error
     return dict(zip(names, distinct(len(names)), strict=True))
 
 

@@ -19,6 +19,7 @@ from ..data.datasets import DATASETS
 from ..data.source import OTHERS
 from ..errors import InputError
 from ..inference.fusion import STRIDES
+from ..served import LARGEST_SIZE, LARGEST_WIDTH
 from ..vgg import DEPTHS, HEADS
 from .tracking import TRACKERS
 
@@ -147,6 +148,10 @@ class TrainConfig:
         for name in (*rates, "warmup", "size", "minutes", "accumulate", "save_minutes", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name.replace('_', '-')} must not be less than 0.")
+        # Or what was trained could not be served.
+        for name, most in (("width", LARGEST_WIDTH), ("size", LARGEST_SIZE)):
+            if getattr(self, name) > most:
+                raise InputError(f"--{name} must be at most {most}.")
         if self.workers < -1:
             raise InputError("--workers must be -1 or more.")
         if self.seed >= 2**63:
