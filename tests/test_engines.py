@@ -182,12 +182,44 @@ def of_another_rank(folder: Path) -> None:
     onnx.save(proto, folder / ONNX_NAME)
 
 
+def of_another_count(folder: Path) -> None:
+    """One map has a class less than the others, and than it declares."""
+    proto = onnx.load(folder / ONNX_NAME)
+    (score,) = (node for node in proto.graph.node if MAPS[1] in node.output)
+    score.output[0] = "map"
+    for name, value in (("first", 0), ("last", -1), ("axis", 1)):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value]), name))
+    cut = onnx.helper.make_node("Slice", ["map", "first", "last", "axis"], [MAPS[1]])
+    proto.graph.node.append(cut)
+    (declared,) = (one for one in proto.graph.output if one.name == MAPS[1])
+    declared.type.tensor_type.ClearField("shape")
+    onnx.save(proto, folder / ONNX_NAME)
+
+
+def of_another_kernel(folder: Path) -> None:
+    proto = onnx.load(folder / ONNX_NAME)
+    (kernel,) = (one for one in proto.graph.output if one.name == "upscore16")
+    proto.graph.output.remove(kernel)
+    proto.graph.node.append(onnx.helper.make_node("Identity", ["upscore8"], ["upscore16b"]))
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["upscore16a" if name == "upscore16" else name for name in names]
+    for one in proto.graph.initializer:
+        one.name = "upscore16a" if one.name == "upscore16" else one.name
+    proto.graph.node[-1].output[0] = "upscore16"
+    kernel.type.tensor_type.ClearField("shape")
+    proto.graph.output.append(kernel)
+    onnx.save(proto, folder / ONNX_NAME)
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
         (of_no_classes, "classes"),
         (of_strange_metadata, "is no JSON object"),
         (of_another_rank, "another network"),
+        (of_another_count, "another network"),
+        (of_another_kernel, "another network"),
     ],
 )
 def test_what_is_not_meant_is_told_before_it_is_used(spoil, told: str, folder: Path):
@@ -216,13 +248,13 @@ def test_a_file_takes_no_weights_from_the_working_folder(
 def test_a_file_that_loads_but_does_not_run_is_told(folder: Path):
     proto = onnx.load(folder / ONNX_NAME)
     for size, side in zip(
-        proto.graph.input[0].type.tensor_type.shape.dim, (64, 64, 3), strict=True
+        proto.graph.input[0].type.tensor_type.shape.dim, (*engines.PROBE, 3), strict=True
     ):
         size.dim_value = side
     onnx.save(proto, folder / ONNX_NAME)
     segmenter = Segmenter.load(folder, "onnx")
     with pytest.raises(InputError, match="cannot be run here"):
-        segmenter(Image.new("RGB", (96, 64)))
+        segmenter(Image.new("RGB", (64, 96)))
 
 
 FAULTS = {

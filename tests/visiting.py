@@ -20,9 +20,10 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from fcn.demo.lesson import MAP_STRIDES, bilinear_kernel
 from fcn.demo.page import build_page, launch_options
+from fcn.inference.fusion import KERNELS
 from fcn.palette import BACKGROUND, Color, safe_colors
 from fcn.segmentation import Segmentation
-from fcn.segmenter import STRIDES, Segmenter
+from fcn.segmenter import Segmenter
 
 HOSTILE = "<img src=x onerror=alert(1)> ${1+1}"
 FLAGS = [
@@ -68,9 +69,7 @@ class ByColor:
     @property
     def kernels(self) -> dict[str, np.ndarray]:
         count = len(self.config["classes"])
-        factors = {"upscore2": 2, "upscore_pool4": 2}
-        factors |= {f"upscore{stride}": stride for stride in STRIDES}
-        return {name: np.stack([bilinear_kernel(k)[None]] * count) for name, k in factors.items()}
+        return {name: np.stack([bilinear_kernel(k)[None]] * count) for name, k in KERNELS.items()}
 
 
 @dataclass

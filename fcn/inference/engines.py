@@ -25,7 +25,7 @@ from .. import checkpoint, served
 from ..cores import count_cores
 from ..errors import InputError
 from . import amx
-from .fusion import KERNELS, MAPS, Upscored, fuse
+from .fusion import KERNELS, MAPS, STRIDES, Upscored, fuse
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -38,6 +38,7 @@ WEIGHTS_KEY = "weights_sha256"  # in the ONNX file: the SHA-256 of the weights i
 CONFIG_KEY = "config"  # and their config.json
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"  # ONNX Runtime's name
 ZERO_GPU = "SPACES_ZERO_GPU"  # a variable that Spaces on ZeroGPU have
+PROBE = (64, 96)  # pixels: a picture of which each stride has another number of cells
 LOG = logging.getLogger(__name__)
 
 
@@ -212,25 +213,24 @@ class OnnxEngine(Engine):
             raise InputError(f"{file} is damaged: {CONFIG_KEY} in it is no JSON object.") from error
         config |= checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
         served.check(config, folder)
-        shapes = {one.name: one.shape for one in session.get_outputs()}
-        wanted = {*MAPS, *KERNELS, *cls._optional(config)}
-        if not wanted <= set(shapes) or shapes[MAPS[0]][1:2] != [len(config["classes"])]:
+        engine, wanted = cls(session, config), _shapes(config)
+        names = tuple(wanted)
+        is_whole = wanted.keys() <= {one.name for one in session.get_outputs()}
+        # A file may declare any shapes, so that those of an answer are looked at.
+        found = engine._run(names, np.zeros((*PROBE, 3), np.uint8)) if is_whole else {}
+        if {name: one.shape for name, one in found.items()} != wanted:
             raise InputError(f"{file} is of another network than config.json beside it tells of.")
-        return cls(session, config)
+        return engine
 
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Score a picture at low resolution, see ``Engine``."""
-        names = (*MAPS, *self._optional(self.config))
+        names = (*MAPS, *_optional(self.config))
         return {name: one[0] for name, one in self._run(names, image).items()}
-
-    @staticmethod
-    def _optional(config: dict[str, Any]) -> tuple[str, ...]:
-        return ("presence",) if config.get("presence") else ()  # older checkpoints have none
 
     @cached_property
     def kernels(self) -> dict[str, np.ndarray]:
         """The deconvolutions' weights, see ``Engine``."""
-        return self._run(KERNELS, np.zeros((1, 1, 3), np.uint8))
+        return self._run(tuple(KERNELS), np.zeros((1, 1, 3), np.uint8))
 
     def _run(self, names: tuple[str, ...], image: np.ndarray) -> dict[str, np.ndarray]:
         try:
@@ -238,6 +238,20 @@ class OnnxEngine(Engine):
         except Exception as error:  # the runtime has a class of its own for each kind of failure
             reason = str(error).partition("\n")[0]
             raise InputError(f"{ONNX_NAME} cannot be run here ({reason}).") from error
+
+
+def _optional(config: dict[str, Any]) -> tuple[str, ...]:
+    return ("presence",) if config.get("presence") else ()  # older checkpoints have none
+
+
+def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of what an int8 file answers to a picture of ``PROBE``, by name."""
+    height, width = PROBE
+    count = len(config["classes"])
+    cells = zip(MAPS, STRIDES, strict=True)
+    shapes = {name: (1, count, height // one, width // one) for name, one in cells}
+    shapes |= {name: (count, 1, 2 * one, 2 * one) for name, one in KERNELS.items()}
+    return shapes | {name: (1, count) for name in _optional(config)}
 
 
 def fingerprint(file: Path) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 
 STRIDES = (32, 16, 8)
 MAPS = ("score_fr", "score_pool4", "score_pool3")  # one at each of them
-KERNELS = ("upscore32", "upscore2", "upscore16", "upscore_pool4", "upscore8")
+KERNELS = {"upscore32": 32, "upscore2": 2, "upscore16": 16, "upscore_pool4": 2, "upscore8": 8}
+"""The deconvolutions, and the stride of each."""
 
 
 class Upscored:
