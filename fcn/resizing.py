@@ -1,11 +1,11 @@
 """How large a network sees a photo: in training, when it is scored, and when it is served.
 
-The convention: sizes are long sides in pixels. A photo is enlarged only so far, and never beyond
-what the network's layers can take.
+The convention: sizes are long sides in pixels. A photo is enlarged only so far; for a network that
+has no size of its own it keeps its size, up to what memory is sure to take.
 """
 
 LARGEST_ENLARGEMENT = 2.0
-LARGEST_SIDE = 2048  # of a photo that is not scaled; bounds what the network's layers can take
+LARGEST_SIDE = 2048  # of a photo that no network's own size scales
 
 
 def enlargement(longest: int, wanted: int) -> float:
