@@ -41,8 +41,8 @@ TORCHVISION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 # torchvision publishes Caffe's VGG16 without fc6 and fc7, and its own training of both networks
 # with them. What a network must subtract and divide by depends on which of the two it starts from.
-# Names of weights, and not the weights: a network that downloads none starts in half the time
-# without torchvision.
+# Names of weights, and not the weights: torchvision takes seconds to import, and only a download
+# needs it.
 PRETRAINED: dict[tuple[str, str], tuple[str, Normalisation]] = {
     ("vgg16", "compact"): ("VGG16_Weights.IMAGENET1K_FEATURES", CAFFE),
     ("vgg16", "paper"): ("VGG16_Weights.IMAGENET1K_V1", TORCHVISION),
@@ -288,7 +288,7 @@ def download_backbone_weights(name: str, head: str) -> tuple[dict[str, Tensor], 
     Raises:
         InputError: If they cannot be fetched or kept.
     """
-    from torchvision.models import get_weight  # takes seconds, which other starts need not wait
+    from torchvision.models import get_weight
 
     weights_name, normalisation = PRETRAINED[name, head]
     published = get_weight(weights_name)

@@ -200,13 +200,12 @@ def of_another_kernel(folder: Path) -> None:
     proto = onnx.load(folder / ONNX_NAME)
     (kernel,) = (one for one in proto.graph.output if one.name == "upscore16")
     proto.graph.output.remove(kernel)
-    proto.graph.node.append(onnx.helper.make_node("Identity", ["upscore8"], ["upscore16b"]))
     for node in proto.graph.node:
         for names in (node.input, node.output):
             names[:] = ["upscore16a" if name == "upscore16" else name for name in names]
     for one in proto.graph.initializer:
         one.name = "upscore16a" if one.name == "upscore16" else one.name
-    proto.graph.node[-1].output[0] = "upscore16"
+    proto.graph.node.append(onnx.helper.make_node("Identity", ["upscore8"], ["upscore16"]))
     kernel.type.tensor_type.ClearField("shape")
     proto.graph.output.append(kernel)
     onnx.save(proto, folder / ONNX_NAME)
