@@ -37,8 +37,8 @@ def saver(dataset: SegmentationDataset, root: Path, folder: Path) -> EachPhoto:
         What writes one: takes the photo's index, what was found in it, and its labels (not used).
 
     Raises:
-        InputError: if the folder is one of the split's own, or the data set has no number for one
-            of the classes: the background that takes in classes that are left out.
+        InputError: if the folder lies in the data set's, or the data set has no number for one of
+            the classes: the background that takes in classes that are left out.
     """
     source = DATASETS[dataset.name]
     names = list(source.palette(root))
@@ -48,9 +48,11 @@ def saver(dataset: SegmentationDataset, root: Path, folder: Path) -> EachPhoto:
                 f"{dataset.name} has no number for {name!r}, so that it cannot be saved; "
                 "choose --others ignore or no --classes"
             )
-    for photo, mask in dataset.pairs[:1]:
-        if folder.resolve() in (photo.parent.resolve(), mask.parent.resolve()):
-            raise InputError(f"{folder} holds the data set itself; save to another folder")
+    if not source.is_drawn:
+        # Other splits lie in the root too; and those of this one may be links to elsewhere.
+        for own in (root, *(file.parent for file in dataset.pairs[0])):
+            if folder.resolve().is_relative_to(own.resolve()):
+                raise InputError(f"{folder} lies in the data set itself; save to another folder")
     stored = np.array([source.first + names.index(name) for name in dataset.classes], np.uint8)
     colors = np.zeros((256, 3), np.uint8)
     colors[stored] = dataset.palette
@@ -148,7 +150,9 @@ def score(dataset: SegmentationDataset, folder: Path) -> Scores:
     Raises:
         InputError: if there are none, or one is damaged or holds colours instead of numbers.
     """
-    given = {path.stem: path for path in folder.glob("*.png")}
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give the one that holds the predictions")
+    given = {path.stem: path for path in folder.iterdir() if path.suffix.lower() == ".png"}
     stems = [photo.stem for photo, _ in dataset.pairs]
     chosen = [index for index, stem in enumerate(stems) if stem in given]
     if not chosen:

@@ -12,6 +12,7 @@ from PIL import Image
 from fcn import saving
 from fcn.__main__ import main
 from fcn.data.datasets import DATASETS, open_dataset
+from fcn.data.shapes import SHAPES
 from fcn.errors import InputError
 from fcn.palette import CAMVID, SCENE_PARSING, VOC
 from fcn.photo import open_photo
@@ -156,15 +157,28 @@ def test_a_class_without_a_number_cannot_be_saved(tmp_path, capsys):
     assert "camvid has no number for 'background'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("split", "linked"), [("val", False), ("val", True), ("train", False)])
 @pytest.mark.parametrize("kind", [0, 1])
-def test_predictions_never_replace_the_data(kind, tmp_path, tiny_checkpoint, capsys):
-    pair = write_pair("camvid", tmp_path, "val", "a", [[0, 8]])
-    before = pair[kind].read_bytes()
+def test_predictions_never_replace_the_data(kind, split, linked, tmp_path, capsys):
+    pairs = {one: write_pair("camvid", tmp_path, one, "a", [[0, 8]]) for one in ("train", "val")}
+    own = pairs[split][kind]
+    before, folder = own.read_bytes(), own.parent
+    if linked:  # as where the data set's folders lie on another disk
+        folder = own.parent.rename(tmp_path / "elsewhere")
+        own.parent.symlink_to(folder)
     saving.write(tmp_path / "tiny", build_tiny(list(CAMVID)))
     arguments = ["evaluate", tmp_path / "tiny", "--dataset", "camvid", "--data", tmp_path]
-    assert main([str(one) for one in [*arguments, "--save-predictions", pair[kind].parent]]) == 1
-    assert "holds the data set itself" in capsys.readouterr().err
-    assert pair[kind].read_bytes() == before
+    assert main([str(one) for one in [*arguments, "--save-predictions", folder]]) == 1
+    assert "lies in the data set itself" in capsys.readouterr().err
+    assert own.read_bytes() == before
+
+
+def test_predictions_on_what_is_drawn_may_lie_anywhere(tmp_path, monkeypatch, capsys):
+    saving.write(tmp_path / "tiny", build_tiny(list(SHAPES)))
+    monkeypatch.chdir(tmp_path)
+    where = ("--dataset", "shapes", "--limit", 2, "--json", "--save-predictions", "val")
+    run(capsys, "evaluate", "tiny", *where)
+    assert len(list((tmp_path / "val").glob("*.png"))) == 2
 
 
 def test_missing_and_resized_predictions_are_told_and_the_rest_is_scored(tmp_path, capsys):
@@ -212,5 +226,25 @@ def test_useless_predictions_are_one_sentence(tmp_path):
     (tmp_path / "out/0.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"0\.png cannot be read"):
         score(dataset, tmp_path / "out")
+    (tmp_path / "out/0.png").unlink()
     with pytest.raises(InputError, match="has no prediction; they are PNGs named .* as 0.png"):
-        score(dataset, tmp_path / "nowhere")
+        score(dataset, tmp_path / "out")
+    for other in (tmp_path / "nowhere", dataset.pairs[0][0]):
+        with pytest.raises(InputError, match=r"(nowhere|0\.png) is not a folder"):
+            score(dataset, other)
+
+
+def test_json_needs_no_utf8(tmp_path, capsys):
+    write_split("folder", tmp_path, tmp_path / "out", [np.array([[0]])], [np.array([[0]])])
+    (tmp_path / "classes.txt").write_text("café\nsky\n", "utf-8")
+    saving.write(tmp_path / "tiny", build_tiny(["café", "sky"]))
+    where = ("--dataset", "folder", "--data", tmp_path, "--json")
+    for command in (("evaluate", tmp_path / "tiny"), ("score", "--predictions", tmp_path / "out")):
+        out, _ = run(capsys, *command, *where)
+        assert out.isascii() and "café" in json.loads(out)["per_class_iou"]
+
+
+def test_predictions_may_end_in_capitals(tmp_path):
+    write_split("camvid", tmp_path, tmp_path / "out", [np.array([[0]])], [np.array([[0]])])
+    (tmp_path / "out/0.png").rename(tmp_path / "out/0.PNG")
+    assert score(open_dataset("camvid", tmp_path, "val"), tmp_path / "out").predictions == 1

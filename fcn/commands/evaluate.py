@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         whole = {"checkpoint": segmenter.source, **report, "others": args.others}
         if is_averaged:
             whole |= {"scales": args.scales, "flip": args.flip}
-        print(json.dumps(whole, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(whole, allow_nan=False))
         return 0
     print(matrix.table())
     print(

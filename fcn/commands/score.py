@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     for doubt in scores.doubts():
         print(f"warning: {doubt}", file=sys.stderr)
     if args.json:
-        print(json.dumps(report, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(report, allow_nan=False))
         return 0
     width = max(map(len, ("class", *dataset.classes)))
     print(f"{'class':{width}}    IoU")
