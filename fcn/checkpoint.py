@@ -141,6 +141,19 @@ def publish(run: Path, name: str, step: int, fill: Callable[[Path], None]) -> Pa
     return folder
 
 
+def check_writable(folder: Path) -> None:
+    """Insist that a folder can be written, or made.
+
+    Raises:
+        InputError: If a file is in its place or above it, or its permissions forbid it.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise InputError(f"{folder} cannot be written: {there} is a file.")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{folder} cannot be written: {there} is read-only.")
+
+
 @contextmanager
 def claimed(run: Path) -> Iterator[None]:
     """Keep other processes that do the same out of a run's folder, which is made.

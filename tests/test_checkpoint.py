@@ -1,5 +1,6 @@
 """Checkpoints: what is written is what is read, old or new and never half."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,22 @@ def test_one_process_at_a_time_has_a_run(tmp_path: Path) -> None:
         checkpoint.claimed(tmp_path / "run"),
     ):
         pass
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.check_writable(tmp_path / "some/run")
+    monkeypatch.chdir(tmp_path)
+    checkpoint.check_writable(Path("run"))
+    assert not any(tmp_path.iterdir())  # nothing is made yet
+    (tmp_path / "file").touch()
+    for name in ("file", "file/run"):
+        with pytest.raises(InputError, match=rf"{name} cannot be written: .*file is a file"):
+            checkpoint.check_writable(tmp_path / name)
+    monkeypatch.setattr(os, "access", lambda *asked: False)  # who is root may write anywhere
+    with pytest.raises(InputError, match="run cannot be written: .* is read-only"):
+        checkpoint.check_writable(tmp_path / "run")
 
 
 def test_a_write_that_dies_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -366,6 +366,15 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
         Trainer(config_in(tmp_path))
 
 
+def test_the_best_network_alone_is_never_overwritten(tmp_path: Path) -> None:
+    checkpoint.publish(
+        tmp_path / "run", "best", 10, lambda folder: saving.write(folder, build_tiny(CLASSES))
+    )
+    for resume in (False, True):
+        with pytest.raises(InputError, match="holds only the best network of a run: start from it"):
+            Trainer(config_in(tmp_path, resume=resume))
+
+
 def test_fine_tuning_starts_from_what_fits(
     tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

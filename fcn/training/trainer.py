@@ -118,8 +118,15 @@ class Trainer:
         """The run's last checkpoint if it is resumed; what is there is never overwritten."""
         if (self.run / checkpoint.CONFIG_NAME).is_file():
             raise InputError(f"{self.run} is a checkpoint, not a run: choose another --output.")
+        checkpoint.check_writable(self.run)
+        held = [name for name in checkpoint.POINTERS if (self.run / name).exists()]
+        if held == ["best"]:
+            raise InputError(
+                f"{self.run} holds only the best network of a run: start from it with"
+                f" --init {self.run} and another --output."
+            )
         if not self.config.resume:
-            if (self.run / "last").exists():
+            if held:
                 raise InputError(
                     f"{self.run} already holds a run: add --resume to go on with it, or choose"
                     " another folder with --output."
