@@ -439,6 +439,20 @@ def test_no_split_to_score_on_is_told(tmp_path: Path) -> None:
     assert check_dataset("folder", tmp_path, ["train"]).ok
 
 
+def test_no_split_to_train_on_is_told(tmp_path: Path) -> None:
+    write_pair("folder", tmp_path, "val", "a", GOOD)
+    report = check_dataset("folder", tmp_path)
+    assert "train: there is none to train on; move some pairs of val into it" in str(report)
+    assert check_dataset("folder", tmp_path, ["val"]).ok
+
+
+def test_splits_of_other_names_need_no_pairs_moved(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        write_pair("folder", tmp_path, split, split, GOOD)
+    (told,) = check_dataset("folder", tmp_path).problems
+    assert "rename another (validation), or train with --val-split and its name" in str(told)
+
+
 def test_the_quick_check_draws_no_more_than_it_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 

@@ -151,6 +151,21 @@ def _shared(splits: Sequence[str], pairs: dict[str, set[Path]]) -> Iterator[Prob
             yield Problem("splits that overlap", one, text, is_error=False)
 
 
+def _missing(source: Source, present: Sequence[str]) -> Iterator[Problem]:
+    """Say which of the two splits that training uses by itself is not there."""
+    others = [one for one in present if one not in (source.train, source.val)]
+    for split, use, flag in (
+        (source.train, "train", "--split"),
+        (source.val, "score", "--val-split"),
+    ):
+        if split in present:
+            continue
+        advice = f"move some pairs of {present[0]} into it"
+        if others:
+            advice = f"rename another ({', '.join(others)}), or train with {flag} and its name"
+        yield Problem("splits", split, f"there is none to {use} on; {advice}")
+
+
 def _check_split(
     report: Report, inspector: Inspector, split: str, names: Sequence[str], thorough: bool
 ) -> set[Path]:
@@ -239,7 +254,6 @@ def check_dataset(
             split: _check_split(report, inspector, split, list(names), thorough) for split in chosen
         }
         report.problems += [*_misnamed(list(names)), *_shared(chosen, photos)]
-        if report.ok and not splits and source.train in photos and source.val not in photos:
-            text = f"there is none to score on; move some pairs of {source.train} into it"
-            report.problems.append(Problem("splits", source.val, text))
+        if report.ok and not splits:
+            report.problems += _missing(source, list(photos))
     return report
