@@ -13,7 +13,7 @@ from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, write_json
+from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, resolve, write_json
 from .errors import InputError
 from .head import SkipFusion
 from .inference.fusion import STRIDES
@@ -171,6 +171,32 @@ class FCN(
         # safetensors writes for the owner alone; who serves a checkpoint is often another user.
         (save_directory / WEIGHTS_NAME).chmod(0o644)
         write_json(save_directory / CONFIG_NAME, self.config)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """Load a checkpoint for inference, from here or from the Hub.
+
+        Args:
+            pretrained_model_name_or_path: A run, its ``best`` or ``last``, or a checkpoint folder;
+                a repository on the Hub if nothing here has that name.
+            revision: A branch, tag or commit of that repository.
+            arguments: ``token``, ``cache_dir`` and the like of ``huggingface_hub``.
+
+        Raises:
+            InputError: If what is here is no checkpoint, or is asked for by a revision.
+        """
+        name = Path(pretrained_model_name_or_path)
+        if name.exists():
+            if revision:
+                raise InputError(f"{name} is a folder, and has no revision {revision}.")
+            name = resolve(name)
+        return super().from_pretrained(str(name), revision=revision, **arguments)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **arguments: Any) -> Self:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from fcn.checkpoint import publish
 from fcn.errors import InputError
 from fcn.inference.fusion import STRIDES
 from fcn.model import FCN
@@ -80,8 +81,16 @@ def test_saving_and_loading_gives_the_same_logits(
 
 
 def test_a_folder_without_a_network_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(InputError, match="is not a checkpoint: it has no config.json"):
         FCN.from_pretrained(str(tmp_path))
+
+
+def test_a_run_is_loaded_as_its_checkpoint(tmp_path: Path) -> None:
+    publish(tmp_path, "best", 10, MODEL.save_pretrained)
+    for path in (tmp_path, tmp_path / "best", tmp_path / "best-000010"):
+        assert FCN.from_pretrained(path).config == MODEL.config
+    with pytest.raises(InputError, match="is a folder, and has no revision v1"):
+        FCN.from_pretrained(tmp_path, revision="v1")
 
 
 def test_loading_is_strict(tmp_path: Path) -> None:
