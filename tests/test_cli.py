@@ -117,6 +117,13 @@ def test_results_in_a_folder_are_not_taken_for_its_photos(photos, tiny_checkpoin
     assert {file.name for file in folder.iterdir()} == {"street.jpg", *written}
 
 
+def test_a_folder_of_results_alone_is_told(photos, tiny_checkpoint, tmp_path, capsys):
+    args = ("--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
+    assert run("segment", photos / "street.jpg", *args) == 0
+    assert run("segment", tmp_path / "out", *args) == 1
+    assert capsys.readouterr().err.endswith("holds no photos but the results of an earlier call.\n")
+
+
 def test_stems_never_collide(tmp_path: Path):
     photos = [Path(name) for name in ("a.jpg", "b/A.png", "a_overlay.jpg", "a-2.gif", "c.jpg")]
     stems = choose_stems(photos, tmp_path)

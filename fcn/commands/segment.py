@@ -64,8 +64,11 @@ def run(args: argparse.Namespace) -> int:
     for path in args.photos:
         try:
             found = photos_in([path])
-            # In the folder that results go to there may be those of an earlier run.
-            photos += [one for one in found if not (path.is_dir() and is_result(one))]
+            if path.is_dir():  # which results may have been written into
+                found = [one for one in found if not is_result(one)]
+            if not found:
+                raise PhotoError(f"{path} holds no photos but the results of an earlier call.")
+            photos += found
         except PhotoError as error:
             failed += 1
             print(error, file=sys.stderr)
