@@ -23,7 +23,6 @@ from PIL import Image
 from playwright.sync_api import Page, Request, sync_playwright
 
 from fcn.demo.page import build_page, launch_options
-from fcn.demo.photo_input import PhotoInput
 from fcn.segmentation import Segmentation
 from fcn.segmenter import Segmenter
 
@@ -105,7 +104,7 @@ def opened(blocks: gr.Blocks) -> Iterator[tuple[Page, int]]:
 def build_bare() -> gr.Blocks:
     """A page of the same components as ours, with nothing in them."""
     with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Segment"), gr.Row(), gr.Column():
-        photo = PhotoInput()
+        photo = gr.Image()
         for _ in range(8):
             gr.HTML("")
         gr.Button().click(print, [photo, gr.Number(), gr.Dropdown()], [gr.File(), gr.JSON()])

@@ -70,6 +70,8 @@ def open_photo(
     path = Path(source)
     name = name or path.name
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading it may never end
+            raise PhotoError(f"{name} is a device or a pipe, not a photo.")
         with path.open("rb") as file:
             return _decode(file, name, longest)
     except IsADirectoryError as error:

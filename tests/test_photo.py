@@ -359,6 +359,9 @@ def test_what_is_not_a_file_is_told(tmp_path: Path):
         open_photo(tmp_path / "none.jpg")
     with pytest.raises(PhotoError, match="is a folder"):
         open_photo(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(PhotoError, match="pipe.jpg is a device or a pipe"):
+        open_photo(tmp_path / "pipe.jpg")
     if os.geteuid():
         (tmp_path / "secret.jpg").touch(mode=0)
         with pytest.raises(PhotoError, match="cannot be read"):

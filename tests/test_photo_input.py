@@ -4,11 +4,10 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 
-from fcn.demo.photo_input import PhotoInput, offer, sent
+from fcn.demo.photo_input import Given, offer, sent
 from fcn.photo import PhotoError
 
 
@@ -25,30 +24,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_upload_keeps_its_name_and_path(folder):
     path = str(folder / "photo.png")
-    given = PhotoInput().preprocess(ImageData(path=path, orig_name="My holiday.png"))
+    given = Given.of({"path": path, "orig_name": "My holiday.png"})
     assert (given.name, given.stem, given.path) == ("My holiday.png", "My holiday", path)
     assert (given.open().size, given.open(10).size) == ((20, 10), (10, 5))
 
 
 def test_an_upload_may_be_in_base64(folder):
     content = b64encode((folder / "photo.png").read_bytes()).decode()
-    given = PhotoInput().preprocess(ImageData(url=f"data:image/png;base64,{content}"))
+    given = Given.of({"path": None, "url": f"data:image/png;base64,{content}"})
     assert given.open().size == (20, 10)
     assert is_in_or_equal(given.path, folder)  # where what visitors left is deleted
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1/photo.png", "data:image/png;base64,x"])
 def test_no_upload_is_an_error_to_be_told(folder, url: str | None):
-    payload = ImageData(url=url) if url else None
     with pytest.raises(PhotoError, match="There is no photo"):
-        PhotoInput().preprocess(payload).open()
+        Given.of({"path": None, "url": url} if url else None).open()
 
 
 def test_bad_upload_is_an_error_that_names_the_file(folder):
     (folder / "bad.png").write_bytes(b"nothing")
-    payload = ImageData(path=str(folder / "bad.png"), orig_name="holiday.png")
+    value = {"path": str(folder / "bad.png"), "orig_name": "holiday.png"}
     with pytest.raises(PhotoError, match="holiday.png is not a photo"):
-        PhotoInput().preprocess(payload).open()
+        Given.of(value).open()
 
 
 def test_only_uploads_may_be_named_by_a_browser(folder, tmp_path):
@@ -59,6 +57,9 @@ def test_only_uploads_may_be_named_by_a_browser(folder, tmp_path):
     for path in (str(tmp_path / "mine.png"), up, swept, None, 5, {"path": "x"}):
         with pytest.raises(PhotoError, match="upload it again"):
             sent("photo", path)
+        if isinstance(path, str):
+            with pytest.raises(PhotoError, match="upload it again"):
+                Given.of({"path": path, "orig_name": "photo.png"}).open()
 
 
 def test_a_file_is_offered_beside_the_uploads():

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -151,21 +153,41 @@ def test_api_fetches_no_link(client, drip):
     assert (caught.value.message, drip.asked) == (NO_LINKS, [])
 
 
+def ask_viewer(url: str, event: str, data: list[object]) -> dict[str, object]:
+    """The output of one of the viewer's own events, for what a program sends in its place."""
+    config = httpx.get(f"{url}config").json()
+    (viewer,) = [
+        one["id"] for one in config["components"] if one["props"].get("elem_id") == "viewer"
+    ]
+    (number,) = [one["id"] for one in config["dependencies"] if [viewer, event] in one["targets"]]
+    session = secrets.token_hex(8)
+    question = {"data": data, "fn_index": number, "session_hash": session}
+    httpx.post(f"{url}gradio_api/queue/join", json=question).raise_for_status()
+    told = httpx.get(f"{url}gradio_api/queue/data?session_hash={session}", timeout=60).text
+    (done,) = [line for line in told.splitlines() if "process_completed" in line]
+    return json.loads(done.removeprefix("data: "))["output"]
+
+
 def test_events_of_the_page_fetch_no_link(served, drip):
-    config = httpx.get(f"{served.url}config").json()
-    by_event = {event: one["id"] for one in config["dependencies"] for _, event in one["targets"]}
     link = {"path": f"{drip.url}/page.jpg", "meta": {"_type": "gradio.FileData"}}
-    question = {
-        "data": [{"photo": link, "name": "page", "weights": served.segmenter.source}],
-        "fn_index": by_event["strides"],
-        "session_hash": "links",
-    }
-    api = f"{served.url}gradio_api/queue"
-    httpx.post(f"{api}/join", json=question).raise_for_status()
-    events = httpx.get(f"{api}/data?session_hash=links", timeout=60).text
-    (done,) = [line for line in events.splitlines() if "process_completed" in line]
-    assert json.loads(done.removeprefix("data: "))["output"]["error"] == NO_LINKS
+    value = {"photo": link, "name": "page", "weights": served.segmenter.source}
+    assert ask_viewer(served.url, "strides", [value])["error"] == NO_LINKS
     assert drip.asked == []
+
+
+@pytest.mark.parametrize("name", ["private.png", "pipe"])
+def test_no_file_of_the_host_is_opened(served, tmp_path, name):
+    scene(44).save(tmp_path / "private.png")
+    os.mkfifo(tmp_path / "pipe")  # reading it would not end
+    file = {"path": str(tmp_path / name)}  # without the mark by which Gradio knows a file
+    refusal = f"{name} is not here any more: upload it again."
+    (answer,) = ask_viewer(served.url, "segment", [file, served.segmenter.source])["data"]
+    assert (answer["state"], answer["message"]) == ("failed", refusal)
+    assert "photo" not in answer
+    api = f"{served.url}gradio_api/call/segment"
+    asked = httpx.post(api, json={"data": [file, 0, 8, None]}).json()
+    told = httpx.get(f"{api}/{asked['event_id']}", timeout=60).text
+    assert told.startswith("event: error") and refusal in told
 
 
 def test_server_passes_nothing_on_from_elsewhere(served, drip):

@@ -7,8 +7,8 @@ import gradio as gr
 
 from ..errors import InputError
 from ..segmentation import encode_png
-from .chooser import Networks, pick
-from .photo_input import Given, PhotoInput, offer
+from .chooser import Networks
+from .photo_input import Given, offer
 
 OPACITY = 0.6  # of the overlay, if none is given
 
@@ -25,13 +25,14 @@ def add_endpoint(networks: Networks, **limits: Any) -> None:
         gr.Button().click(
             build_endpoint(networks),
             [
-                PhotoInput(label="Photo"),
+                gr.Image(label="Photo"),
                 gr.Number(OPACITY, label="Opacity of the overlay", minimum=0, maximum=1),
                 gr.Number(first.stride, label="Stride: 8, 16 or 32", precision=0),
                 gr.Dropdown(list(networks), value=first.source, label="Network"),
             ],
             [gr.File(label="Labels"), gr.File(label="Overlay"), gr.JSON(label="Summary")],
             api_name="segment",
+            preprocess=False,
             **limits,
         )
 
@@ -41,7 +42,10 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
     first = next(iter(networks))
 
     def segment(
-        photo: Given, opacity: float | None = OPACITY, stride: int = 8, network: str | None = first
+        photo: dict[str, Any] | None,
+        opacity: float | None = OPACITY,
+        stride: int = 8,
+        network: str | None = first,
     ) -> tuple[str, str, dict[str, Any]]:
         """Segment a photo at its own size.
 
@@ -58,10 +62,15 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
             with its id, name, color, pixels, share and confidence, the size as [width, height],
             where the weights came from, and the seconds it took.
         """
+        opacity = OPACITY if opacity is None else opacity  # a cleared number sends none
+        network = network or first
         try:
-            image = photo.open()
-            opacity = OPACITY if opacity is None else opacity  # a cleared number sends none
-            found = pick(networks, network or first)(image, stride)
+            image = Given.of(photo).open()
+            if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
+                raise InputError(f"Opacity is {opacity!r}, but goes from 0 to 1.")
+            if network not in list(networks):  # a list, as it may be something without a hash
+                raise InputError(f"Network is {network!r}, but must be {' or '.join(networks)}.")
+            found = networks[network](image, stride)
             pictures = (found.palette_png(), "labels"), (found.overlay(image, opacity), "overlay")
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error

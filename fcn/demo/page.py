@@ -32,7 +32,7 @@ from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
 from .learn import build_learn_tab
 from .model_tab import build_model_tab
-from .photo_input import Given, PhotoInput, offer, refuse_links, sent, shown_photo
+from .photo_input import Given, offer, refuse_links, sent, shown_photo
 
 TITLE = "Segment a photo"
 HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div>'
@@ -95,7 +95,7 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
             if words := about(first if len(networks) == 1 else None, note):
                 gr.HTML(words, elem_id="about", apply_default_css=False)
             chooser = build_chooser(networks)
-            photo = PhotoInput(
+            photo = gr.Image(
                 sources=["upload", "webcam"],
                 label="Photo",
                 show_label=False,
@@ -121,7 +121,11 @@ def _add_runs(networks: Networks, chooser: gr.HTML, photo: gr.Image, shown: gr.H
     # What these ask about is in the viewer's value, which only the moment of asking has.
     each: dict[str, Any] = {"trigger_mode": "multiple", **QUIET, **NETWORK}
     run = shown.segment(
-        lambda given, source: _answer(networks, source, given), [photo, chooser], shown, **latest
+        lambda given, source: _answer(networks, source, Given.of(given)),
+        [photo, chooser],
+        shown,
+        preprocess=False,
+        **latest,
     )
     again = shown.again(
         lambda value, source: _answer_again(networks, source, value),

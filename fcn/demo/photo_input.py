@@ -1,19 +1,18 @@
-"""The photo input of the page and the API, and the rules for files that go to and fro.
+"""The photos of the page and the API, and the rules for files that go to and fro.
 
 The convention: an upload travels as a name and a path, and the handler of an event opens it, at
-the size that it needs, and says in the page's own way and not Gradio's what is wrong with it.
-Nothing is fetched from elsewhere.
+the size that it needs, and says in the page's own way and not Gradio's what is wrong with it. Only
+what came through this server is opened, and nothing is fetched from elsewhere.
 """
 
 import secrets
-from abc import ABCMeta
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gradio as gr
 from gradio import processing_utils, routes
-from gradio.data_classes import FileData, ImageData
+from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder, is_in_or_equal
 from PIL import Image
 from starlette.exceptions import HTTPException
@@ -30,45 +29,54 @@ class Given(NamedTuple):
 
     Attributes:
         name: What it is called, with its ending.
-        path: Where it is; empty if there is none. A browser knows by it which of its uploads an
-            answer is about.
+        path: Where a browser or a program says that it is; empty if there is none. A browser knows
+            by it which of its uploads an answer is about.
     """
 
     name: str
     path: str
+
+    @classmethod
+    def of(cls, value: dict[str, Any] | None) -> Self:
+        """Take what an image input holds, as an event without Gradio's ``preprocess`` gets it.
+
+        Gradio itself would open the photo, wherever it is said to lie and at its full size, and
+        say of a bad one what it likes.
+        """
+        value = value or {}
+        path, url = value.get("path") or "", value.get("url") or ""
+        if url.startswith("data:"):  # as the API's schema offers
+            with suppress(ValueError):  # it is no base64: there is no photo
+                path = processing_utils.save_base64_to_cache(url, get_upload_folder())
+        return cls(value.get("orig_name") or Path(path).name, path)
 
     @property
     def stem(self) -> str:
         """The name without its ending."""
         return Path(self.name).stem
 
+    def check(self) -> Self:
+        """Insist that it came through this server and was not swept since.
+
+        Gradio asks that of a file too, but not where a program leaves ``meta`` out of what it sends
+        in place of an image.
+
+        Raises:
+            PhotoError: If it did not, or was.
+        """
+        if not (is_in_or_equal(self.path, get_upload_folder()) and Path(self.path).is_file()):
+            raise PhotoError(f"{self.name} is not here any more: upload it again.")
+        return self
+
     def open(self, longest: int = 0) -> Image.Image:
         """Open it as RGB, scaled down to a longer side of so many pixels unless that is 0.
 
         Raises:
-            PhotoError: If it is not there, or is no photo.
+            PhotoError: If it is not here, or is no photo.
         """
         if not self.path:
             raise PhotoError("There is no photo: upload one.")
-        return open_photo(self.path, self.name, longest)
-
-
-def _name_upload(self: gr.Image, payload: ImageData | None) -> Given:
-    path = (payload and payload.path) or ""
-    if payload and payload.url and payload.url.startswith("data:"):  # as the API's schema offers
-        with suppress(ValueError):  # it is no base64: there is no photo
-            path = processing_utils.save_base64_to_cache(payload.url, get_upload_folder())
-    return Given((payload and payload.orig_name) or Path(path).name, path)
-
-
-# An image input whose values are ``Given``. It is no ``class`` statement, because Gradio writes a
-# stub file beside the module of each one.
-PhotoInput: Any = ABCMeta.__new__(
-    type(gr.Image),
-    "PhotoInput",
-    (gr.Image,),
-    {"__module__": __name__, "is_template": True, "preprocess": _name_upload},
-)
+        return open_photo(self.check().path, self.name, longest)
 
 
 async def _refuse_link(url: str, cache_dir: str) -> str:
@@ -96,11 +104,7 @@ def sent(name: str, path: object) -> Given:
     Raises:
         PhotoError: If it did not, or was.
     """
-    if not (
-        isinstance(path, str) and is_in_or_equal(path, get_upload_folder()) and Path(path).is_file()
-    ):
-        raise PhotoError(f"{name} is not here any more: upload it again.")
-    return Given(name, path)
+    return Given(name, path if isinstance(path, str) else "").check()
 
 
 def shown_photo(value: Any) -> Given:
