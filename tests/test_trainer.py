@@ -10,10 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CLASSES, build_tiny
-from layouts import write_pair
+from layouts import write_mask, write_pair
 
 from fcn import checkpoint, saving
 from fcn.data import datasets
+from fcn.data.datasets import open_dataset
+from fcn.data.samples import EpochSampler
 from fcn.demo.examples import find_examples
 from fcn.errors import InputError
 from fcn.head import NEEDED_AT
@@ -21,6 +23,7 @@ from fcn.inference.fusion import STRIDES
 from fcn.metrics import IGNORE_INDEX
 from fcn.training import plots, report, trainer
 from fcn.training.config import TrainConfig
+from fcn.training.feeding import build_samples
 from fcn.training.learning import Objective, build_optimizer
 from fcn.training.trainer import Trainer
 
@@ -127,17 +130,49 @@ def test_the_best_score_counts_no_more_where_val_has_other_photos(
 ) -> None:
     config = config_in(tmp_path)
     first = Trainer(config)
-    first.progress.best = 2.0  # no network is that good
+    take(first, 1)
+    first.validate()
     first.save()
+    best = checkpoint.resolve(tmp_path / "run")
+    told = checkpoint.read_json(best, "training.json")
+    checkpoint.write_json(best / "training.json", {**told, "best": 2.0})  # no network is that good
     config = dataclasses.replace(config, resume=True)
     assert Trainer(config).progress.best == 2.0
     monkeypatch.setitem(datasets.SHAPES_COUNT, "val", 12)
-    resumed = Trainer(config)
-    assert "val has other photos than before" in capsys.readouterr().err
+    for _ in range(2):  # also where such a run was stopped before it was scored
+        resumed = Trainer(config)
+        assert "val has other photos than before" in capsys.readouterr().err
+        assert (resumed.progress.best, resumed.progress.is_scored) == (-1.0, False)
+        resumed.save()
     resumed.validate()
     assert 0 <= resumed.progress.best <= 1
     resumed.save()
-    assert Trainer(config).progress.best == resumed.progress.best
+    again = Trainer(config)
+    assert "other photos" not in capsys.readouterr().err
+    assert again.progress.best == resumed.progress.best and again.progress.is_scored
+
+
+def test_other_photos_and_labels_of_equal_names_are_told_apart(tmp_path: Path) -> None:
+    for split, label in (("train", 0), ("val", 1)):
+        write_pair("folder", tmp_path, split, "a", [[label] * 90, [0, 1, 2] * 30])
+    one, other = (open_dataset("folder", tmp_path, split) for split in ("train", "val"))
+    told = report.describe_photos(one)
+    assert told["images"] == 1 and told != report.describe_photos(other)
+    write_mask(one.pairs[0][1], [list(range(3)) * 30, [0, 1, 1] * 30])
+    assert told != report.describe_photos(one)
+
+
+def test_another_batch_size_goes_on_with_the_photos_that_come_next(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    first = Trainer(config)
+    take(first, 3)
+    first.save()
+    smaller = Trainer(dataclasses.replace(config, resume=True, batch_size=2, accumulate=1))
+    (images, _), *_ = next(smaller.batches())
+    order = EpochSampler(len(first.train_set), config.seed, start=3 * config.batch_size)
+    samples = build_samples(config, first.train_set)
+    wanted = [samples[key][0] for key in itertools.islice(order, 2)]
+    assert torch.equal(images, torch.stack(wanted))
 
 
 @pytest.mark.parametrize("before", [torch.channels_last, torch.contiguous_format])

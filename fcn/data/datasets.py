@@ -156,6 +156,11 @@ class SegmentationDataset:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there are no files behind ``pairs``."""
+        return DATASETS[self.name].is_drawn
+
     def shortfall(self) -> str:
         """Say how many pairs there are of how many, or nothing if none is missing."""
         if len(self) == self.whole:
@@ -182,7 +187,7 @@ class SegmentationDataset:
     def read_labels(self, index: int) -> np.ndarray:
         """Read the labels of one pair, as ``read`` gives them, and leave a photo file alone."""
         source, (photo, mask) = DATASETS[self.name], self.pairs[index]
-        values = source.read(photo, mask)[1] if source.is_drawn else read_mask(mask)
+        values = source.read(photo, mask)[1] if self.is_drawn else read_mask(mask)
         return self._label(mask, values)
 
     def _label(self, mask: Path, values: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 """What a run is fed: its splits, its training samples, and the passes of each step.
 
-The convention: what a process is fed depends on the step, its rank and the seed alone, so a resumed
-run is fed what an uninterrupted one is, and processes share the batch that one would take.
+The convention: what a process is fed depends on the crops before it, its rank and the seed alone,
+so a resumed run is fed what an uninterrupted one is, and processes share the batch that one would
+take.
 """
 
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -71,8 +73,10 @@ def repeat_pairs(
     for wish in wishes:
         pattern, _, count = wish.rpartition("=")
         fits = [i for i, (photo, _) in enumerate(pairs) if fnmatchcase(photo.stem, pattern)]
-        if not pattern or not count.isdecimal() or not int(count):
-            raise InputError(f"--repeat {wish} is not PATTERN=N, such as 'street_*=4'.")
+        if not pattern or not re.fullmatch("[1-9][0-9]{0,2}", count):
+            raise InputError(
+                f"--repeat {wish} is not PATTERN=N, such as 'street_*=4', with N up to 999."
+            )
         if not fits:
             raise InputError(
                 f"--repeat {wish} fits no photo; they are named like {pairs[0][0].stem}."
@@ -90,16 +94,16 @@ def build_samples(config: TrainConfig, train_set: SegmentationDataset) -> Augmen
 
 
 def draw_passes(
-    config: TrainConfig, samples: Augmented, split: Split, accelerator: Accelerator, step: int
+    config: TrainConfig, samples: Augmented, split: Split, accelerator: Accelerator, start: int
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """The (images, labels) of each pass of each step for one process, from ``step`` on."""
+    """The (images, labels) of each pass of each step for one process, after ``start`` crops."""
     loader = DataLoader(
         samples,
         batch_size=split.crops,
         sampler=EpochSampler(
             len(samples),
             config.seed,
-            start=step * config.batch_size,
+            start=start,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         ),

@@ -13,6 +13,7 @@ class Progress:
     """How far a run is; saved with it."""
 
     step: int = 0
+    crops: int = 0  # that all steps took, of whichever batch size each was
     seconds: float = 0.0
     best: float = -1.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
@@ -20,6 +21,11 @@ class Progress:
     def log(self, loss: float) -> None:
         """Add to the history where the run is."""
         self.history.append({"step": self.step, "loss": loss, "seconds": self.seconds})
+
+    def forget_scores(self) -> None:
+        """Forget what was scored, as val has other photos now."""
+        self.best = -1.0
+        self.history = [one for one in self.history if "mean_iou" not in one]
 
     @property
     def is_scored(self) -> bool:

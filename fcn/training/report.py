@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -86,12 +87,16 @@ def describe_training(
     origin: dict[str, Any],
     history: dict[str, Any],
     hardware: str,
-    train_set: SegmentationDataset,
-    val_set: SegmentationDataset,
+    photos: dict[str, Any],
 ) -> dict[str, Any]:
     """``training.json``: the config, what happened, on which machines, code and data.
 
-    ``hardware`` is empty if no step was taken since the run was resumed.
+    Args:
+        config: Of the run.
+        origin: As ``describe_origin`` tells it.
+        history: How far the run is.
+        hardware: What steps are taken on; empty if none was since the run was resumed.
+        photos: ``data`` and ``val_data``, as ``describe_photos`` tells them.
     """
     return {
         "config": config.recipe(),
@@ -100,16 +105,20 @@ def describe_training(
         **origin,
         "hardware": followed(origin["hardware"], hardware),
         "torch": followed(origin["torch"], torch.__version__),
-        "data": describe_photos(train_set),
-        "val_data": describe_photos(val_set),
+        **photos,
     }
 
 
 def describe_photos(dataset: SegmentationDataset) -> dict[str, Any]:
-    """How many photos a split has, each once, and a hash of their names."""
-    files = dict.fromkeys(dataset.file(index) for index in range(len(dataset)))
-    names = "\n".join(files).encode()
-    return {"images": len(files), "names_sha256": hashlib.sha256(names).hexdigest()}
+    """How many photos a split has, each once, and a hash of their names and the files' sizes.
+
+    Sizes tell photos of equal names apart, and labels that were corrected, and nothing is read.
+    """
+    digest, pairs = hashlib.sha256(), dict.fromkeys(dataset.pairs)
+    for photo, mask in pairs:
+        sizes = () if dataset.is_drawn else (photo.stat().st_size, mask.stat().st_size)
+        digest.update(os.fsencode(f"{photo.name} {sizes}\n"))  # a name need not be text
+    return {"images": len(pairs), "files_sha256": digest.hexdigest()}
 
 
 def describe_hardware(device: torch.device, processes: int) -> str:
@@ -219,8 +228,9 @@ def write_run_report(
         command=escape(again.command()),
         sections="\n".join(sections),
     )
-    (run / "report.html").write_text(page, encoding="utf-8")
-    return run / "report.html"
+    file = run / "report.html"
+    file.write_text(page, encoding="utf-8", errors="backslashreplace")  # a photo's name may be any
+    return file
 
 
 def show_photo(segmenter: Segmenter, dataset: SegmentationDataset, index: int) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Trainer:
         self.layout = find_layout(self.accelerator.device)
         self.last = self.find_last()  # a mistake there is told before anything is downloaded
         self.train_set, self.val_set = open_splits(config)
+        sets = {"data": self.train_set, "val_data": self.val_set}
+        self.photos = {name: report.describe_photos(one) for name, one in sets.items()}
         splits = list_splits(config, self.accelerator.num_processes)
         if self.accelerator.device.type == "cpu":
             # PyTorch's convolutions there do not work any more in a process that has once run out
@@ -158,16 +160,13 @@ class Trainer:
         saved = state["optimizer"]["state"]
         self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self.progress = Progress(**state["progress"])
-        last = checkpoint.follow(self.run / "last")
-        before = checkpoint.read_json(last, "training.json").get("val_data")
-        if before and before != report.describe_photos(self.val_set):
-            tell("val has other photos than before, so the best score so far does not count.")
-            self.progress.best = -1.0
-            return
-        # A run that was killed after it published its best does not remember that one's score. It
-        # stands in training.json, by the same measure: metrics.json has that of what was fitted.
+        # A run that was killed may have published its best after its state was saved. The score is
+        # in training.json, by the measure of a run: metrics.json has that of what was fitted.
         best = checkpoint.read_json(checkpoint.follow(self.run / "best"), "training.json")
-        self.progress.best = max(self.progress.best, best.get("best", -1.0))
+        self.progress.best = best.get("best", -1.0)
+        if best.get("val_data", self.photos["val_data"]) != self.photos["val_data"]:
+            tell("val has other photos than before, so the best score so far does not count.")
+            self.progress.forget_scores()
 
     def batches(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
         """The passes of each step from where the run is, without end.
@@ -176,9 +175,9 @@ class Trainer:
             InputError: If a file turns out to be damaged; the run is saved first, unless it is of
                 several processes and another than the first one meets the file.
         """
-        samples, step = build_samples(self.config, self.train_set), self.progress.step
+        samples, start = build_samples(self.config, self.train_set), self.progress.crops
         try:
-            yield from draw_passes(self.config, samples, self.split, self.accelerator, step)
+            yield from draw_passes(self.config, samples, self.split, self.accelerator, start)
         except InputError:
             self.save()
             raise
@@ -220,6 +219,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
+        progress.crops += config.batch_size
         return accelerator.reduce(total)
 
     def calibrate(self) -> None:
@@ -335,7 +335,7 @@ class Trainer:
         if self.progress.step > self.begun_at:  # who only scores what others trained is not told
             place = self.accelerator.device, self.accelerator.num_processes
             hardware = report.describe_hardware(*place)
-        told = self.origin, how_far, hardware, self.train_set, self.val_set
+        told = self.origin, how_far, hardware, self.photos
         training = report.describe_training(self.config, *told)
 
         def fill(folder: Path) -> None:
@@ -365,7 +365,11 @@ class Trainer:
     def agree(self, stop: bool) -> bool:
         """Take over the main process's clock and its wish to stop, so that all do the same."""
         if self.accelerator.num_processes > 1:
-            mine = torch.tensor([self.progress.seconds, stop], device=self.accelerator.device)
+            mine = torch.tensor(
+                [self.progress.seconds, stop],
+                dtype=torch.float64,  # where float32 would lose seconds in a run of days
+                device=self.accelerator.device,
+            )
             self.progress.seconds, stop = broadcast(mine).tolist()
         return bool(stop)
 
