@@ -14,7 +14,7 @@ from fcn.checkpoint import from_here
 from fcn.cores import count_cores
 from fcn.demo import sweep
 from fcn.demo.page import build_page, launch_options
-from fcn.errors import InputError
+from fcn.errors import InputError, show_any_text
 from fcn.inference.engines import ZERO_GPU
 from fcn.segmenter import Segmenter, refuse_missing
 
@@ -128,6 +128,7 @@ def please_zero_gpu() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; a mistake in what was given ends in one sentence."""
+    show_any_text()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts stop so; files go then, too
     try:
         please_zero_gpu()

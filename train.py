@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
 from tqdm import tqdm
 
 from fcn import checkpoint, refresh
-from fcn.errors import InputError, describe
+from fcn.errors import InputError, describe, show_any_text
 from fcn.training import album
 from fcn.training.config import TrainConfig, add_flags, read_config
 from fcn.training.devices import is_lost_peer
@@ -260,6 +260,7 @@ def explain_stop(config: TrainConfig) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    show_any_text()
     try:
         config = parse(arguments)
         if is_first():

@@ -9,9 +9,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from io import TextIOWrapper
 
-from .errors import InputError, describe
+from .errors import InputError, describe, show_any_text
 
 COMMANDS = ("segment", "evaluate", "score", "fit", "check", "export", "push", "pull", "space")
 NEEDS = "needs the package {}: pip install -r requirements.txt"  # the demo's are fewer
@@ -56,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Pillow warns about what open_photo either copes with or refuses in a sentence.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a photo's name may be in no known alphabet
-            stream.reconfigure(errors="backslashreplace")
+    show_any_text()
     try:
         args = build_parser(next(iter(arguments), "")).parse_args(arguments)
         return args.run(args)

@@ -1,4 +1,7 @@
-"""The one exception for mistakes of the person at the keyboard, and what the system refused."""
+"""The one exception for mistakes of the person at the keyboard, and how all of them are told."""
+
+import sys
+from io import TextIOWrapper
 
 
 class InputError(ValueError):
@@ -7,6 +10,13 @@ class InputError(ValueError):
     Commands print it and exit; the page shows it. Anything else that is raised is a bug and
     keeps its traceback.
     """
+
+
+def show_any_text() -> None:
+    """Let stdout and stderr escape what they have no letters for: names may be in any alphabet."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def describe(error: OSError) -> str:

@@ -68,6 +68,26 @@ def write_shapes(folder: Path, train: int, val: int, is_shuffled: bool = False) 
     return ["--dataset", "folder", "--data", str(folder)]
 
 
+def test_names_may_be_in_any_alphabet_or_in_none(root: Path, tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", 2, 2)
+    (tmp_path / "data" / "classes.txt").write_text("Füchse\nквадрат\n三角\nx\n", "utf-8")
+    for file in [*(tmp_path / "data").rglob("1.png")]:
+        file.rename(file.with_name(os.fsdecode(b"\xff.png")))  # as archives of old systems have it
+    command = [sys.executable, "train.py", *data, *TINY.split()[2:], "--steps", "2"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "run")],
+        cwd=root,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "F\\xfcchse" in done.stdout
+    assert Segmenter.load(tmp_path / "run").classes[2] == "三角"
+    assert "三角" in (checkpoint.resolve(tmp_path / "run") / "README.md").read_text("utf-8")
+
+
 @pytest.fixture
 def unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that are over with their last step, of which nothing more is asked."""
