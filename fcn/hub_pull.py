@@ -21,6 +21,7 @@ from huggingface_hub import (
     hf_hub_download,
     try_to_load_from_cache,
 )
+from pydantic import TypeAdapter
 
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from .errors import InputError
@@ -197,15 +198,13 @@ def _note_of(name: str) -> Path:
 def _find_kept(name: str) -> Pulled | None:
     """The copy of an earlier pull, if all of it is there and whole."""
     try:
-        kept = json.loads(_note_of(name).read_text(encoding="utf-8"))
+        listing = TypeAdapter(Listing).validate_json(_note_of(name).read_bytes())
     except (OSError, ValueError):
         return None
-    files = {file: RemoteFile(**one) for file, one in kept["files"].items()}
-    listing = Listing(kept["repo_id"], kept["revision"], files)
     folders = set()
     for one in listing.wanted():
         found = try_to_load_from_cache(listing.repo_id, one, revision=listing.revision)
-        if not isinstance(found, str) or not _is_whole(Path(found), files[one]):
+        if not isinstance(found, str) or not _is_whole(Path(found), listing.files[one]):
             return None
         folders.add(Path(found).parent)
     return Pulled(folders.pop(), listing.repo_id, listing.revision)

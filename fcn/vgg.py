@@ -228,11 +228,12 @@ def deepen(vgg: VGG) -> list[nn.Module]:
 
 @torch.no_grad()
 def copy_layer(name: str, weights: Mapping[str, Tensor], layer: nn.Module) -> None:
-    """Copy ``name.weight`` and ``name.bias`` into a convolution; a matrix becomes a kernel."""
+    """Copy ``name.weight`` and ``name.bias`` into a convolution; a matrix (fc6) becomes a kernel."""
     for kind in ("weight", "bias"):
         target = layer.get_parameter(kind)
         source = weights.get(f"{name}.{kind}")
-        if source is None or source.numel() != target.numel():
+        shapes = target.shape, target.flatten(1).shape if target.ndim > 1 else target.shape
+        if source is None or source.shape not in shapes:
             got = "is missing" if source is None else f"has shape {tuple(source.shape)}"
             raise InputError(
                 f"{name}.{kind} {got} in the backbone weights, where {tuple(target.shape)} is"

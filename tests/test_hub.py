@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from fakehub import READ_TOKEN, TOKEN, FakeHub, Fault, sha256
 from hub_client import ROOT, HubClient, environment
 from huggingface_hub import ModelCard
 
-from fcn import checkpoint, saving
+from fcn import checkpoint, hub_pull, saving
 from fcn.errors import InputError
 from fcn.hub_call import parse_id
 
@@ -365,6 +366,17 @@ def test_a_pull_that_fails_leaves_what_was_pulled_before(
     assert Path(answer["out"].strip()).name == commit
     assert re.search(told.replace("me/x", repo_id), answer["err"])
     assert answer["err"].endswith("This is the copy of an earlier pull.\n")
+
+
+@pytest.mark.parametrize("note", ["{}", '{"repo_id": "me/x"}', "[]", "no JSON"])
+def test_a_note_of_a_pull_that_cannot_be_read_is_none(
+    note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "note").write_text(note)
+    monkeypatch.setattr(hub_pull, "_note_of", lambda name: tmp_path / "note")
+    monkeypatch.setattr(hub_pull, "ask", Mock(side_effect=InputError("The Hub is silent.")))
+    with pytest.raises(InputError, match="The Hub is silent"):
+        hub_pull.pull("me/x")
 
 
 # Puts a file into Xet's storage and says its name there; in a process of its own, which it locks.

@@ -402,11 +402,13 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_the_best_network_alone_is_never_overwritten(tmp_path: Path) -> None:
-    checkpoint.publish(
-        tmp_path / "run", "best", 10, lambda folder: saving.write(folder, build_tiny(CLASSES))
-    )
-    for resume in (False, True):
-        with pytest.raises(InputError, match="holds only the best network of a run: start from it"):
+    run = tmp_path / "run"
+    checkpoint.publish(run, "best", 10, lambda folder: saving.write(folder, build_tiny(CLASSES)))
+    told = "holds only the best network of a run: start from it"
+    for resume, last in itertools.product((False, True), (None, "", "last-000010\n")):
+        if last is not None:  # a pointer to what is not there
+            (run / "last").write_text(last)
+        with pytest.raises(InputError, match=told):
             Trainer(config_in(tmp_path, resume=resume))
 
 

@@ -1,6 +1,7 @@
 """Our VGG against torchvision's, layer for layer and number for number."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,10 @@ def test_weights_of_another_network_are_refused() -> None:
     weights = {f"features.{key}": value for key, value in vgg19.items()}
     with pytest.raises(InputError, match="16 convolutions, but this network has 13"):
         load_pretrained(VGG("vgg16", width=8), weights)
-    weights["features.0.weight"] = torch.zeros(64, 3, 1, 1)
-    with pytest.raises(InputError, match=r"features\.0\.weight has shape \(64, 3, 1, 1\)"):
-        load_pretrained(VGG("vgg19", width=8), weights)
+    for shape in ((64, 3, 1, 1), (3, 3, 3, 64)):  # the latter as Keras has it: as many numbers
+        weights["features.0.weight"] = torch.zeros(shape)
+        with pytest.raises(InputError, match=rf"weight has shape {re.escape(str(shape))} in"):
+            load_pretrained(VGG("vgg19", width=8), weights)
     del weights["features.0.weight"]
     with pytest.raises(InputError, match=r"features\.0\.weight is missing"):
         load_pretrained(VGG("vgg19", width=8), weights)

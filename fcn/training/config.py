@@ -173,7 +173,7 @@ class TrainConfig:
         """The choices that another machine can repeat: all but what is this one's alone.
 
         That is where things lie, and how a step is split to fit the memory, which changes nothing
-        that is learnt.
+        that is learnt but which channels dropout draws.
         """
         recipe = dataclasses.asdict(self)
         for name in LOCAL:

@@ -28,6 +28,7 @@ from ..metrics import IGNORE_INDEX, ConfusionMatrix
 from ..presence import Presence, pool
 from ..resizing import LARGEST_ENLARGEMENT
 from ..segmenter import Segmenter
+from ..served import LARGEST_SIZE
 from .devices import find_precision
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
@@ -72,7 +73,7 @@ def fit(
     segmenter.absent_below = 0.0
     # Photos are enlarged only so far: sizes beyond are one and the same.
     longest = max((max(dataset.read(index)[0].size) for index in photos), default=size)
-    most = round(LARGEST_ENLARGEMENT * longest)
+    most = min(round(LARGEST_ENLARGEMENT * longest), LARGEST_SIZE)  # or it could not be served
     for one in sorted({min(round(factor * size), most) for factor in FACTORS}):
         segmenter.inference_size = one
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)

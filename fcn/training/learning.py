@@ -1,8 +1,9 @@
 """What learns in a run: the network, its loss and its optimizer.
 
 The conventions. The loss is a sum over labelled pixels, which the trainer divides by their weight
-in the whole step, so how a step is split does not change it. What is frozen, or finer than the
-stride that is trained, is no part of the optimizer.
+in the whole step, so how a step is split does not change it, but for the channels that dropout
+draws in each pass. What is frozen, or finer than the stride that is trained, is no part of the
+optimizer.
 """
 
 from pathlib import Path

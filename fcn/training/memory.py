@@ -1,8 +1,8 @@
 """How a step is split so that it fits the memory, which is found out by trying.
 
 The convention: how many crops a step takes is the recipe's and is never changed, only in how many
-passes it takes them, so every machine learns the same. What is tried is a copy, on noise, and a
-run then begins as if nothing had been tried.
+passes it takes them, so every machine learns the same but for the channels that dropout draws in
+each pass. What is tried is a copy, on noise, and a run then begins as if nothing had been tried.
 """
 
 import copy

@@ -2,7 +2,7 @@
 
 The conventions. The loss is the cross-entropy summed over the labelled pixels of a whole step (all
 processes, all accumulated passes) and divided by their weight, so how a step is split does not
-change it. All that is random in step n comes from (seed, n, process), and all that is random in
+change it, but for the channels that dropout draws in each pass. All that is random in step n comes from (seed, n, process), and all that is random in
 a sample from (seed, epoch, index), so a resumed run repeats what an uninterrupted one does.
 """
 
@@ -121,7 +121,10 @@ class Trainer:
         if (self.run / checkpoint.CONFIG_NAME).is_file():
             raise InputError(f"{self.run} is a checkpoint, not a run: choose another --output.")
         checkpoint.check_writable(self.run)
-        held = [name for name in checkpoint.POINTERS if (self.run / name).exists()]
+        places = {name: checkpoint.follow(self.run / name) for name in checkpoint.POINTERS}
+        held = [
+            name for name, place in places.items() if (place / checkpoint.CONFIG_NAME).is_file()
+        ]
         if held == ["best"]:
             raise InputError(
                 f"{self.run} holds only the best network of a run: start from it with"
@@ -134,11 +137,10 @@ class Trainer:
                     " another folder with --output."
                 )
             return None
-        folder = checkpoint.follow(self.run / "last")
-        if not folder.is_dir():
+        if not held:
             raise InputError(f"{self.run} holds no run to resume; leave out --resume to start one.")
-        self.config.check_lasting(checkpoint.read_recipe(folder), self.run)
-        return folder
+        self.config.check_lasting(checkpoint.read_recipe(places["last"]), self.run)
+        return places["last"]
 
     def check_last(self) -> None:
         """Insist that the run's folder is as it was when this one began to read it.
