@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
+
 IGNORE_INDEX = 255
 
 
@@ -56,6 +58,15 @@ class ConfusionMatrix:
 
     def _union(self) -> np.ndarray:
         return self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
+
+    def check_labelled(self) -> None:
+        """Insist that there is something to score.
+
+        Raises:
+            InputError: If no pixel that was counted has a label.
+        """
+        if not self.counts.any():
+            raise InputError("No pixel of these masks has a class, all are ignored: no score.")
 
     def _iou(self) -> np.ndarray:
         """IoU by class, float64; nan where a class neither occurs nor is predicted."""

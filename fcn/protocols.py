@@ -173,4 +173,5 @@ def score(dataset: SegmentationDataset, folder: Path) -> Scores:
             image = Image.fromarray(values).resize(labels.shape[::-1], Image.Resampling.NEAREST)
             values, resized = np.asarray(image), resized + 1
         matrix.update(labels, np.minimum(dataset.table[values], size))
+    matrix.check_labelled()
     return Scores(dataset, matrix, len(chosen), resized)

@@ -439,6 +439,14 @@ def test_no_split_to_score_on_is_told(tmp_path: Path) -> None:
     assert check_dataset("folder", tmp_path, ["train"]).ok
 
 
+@pytest.mark.parametrize("name", ["more", "more.jpg"])
+def test_folders_that_are_not_read_are_told(name: str, folder: Path) -> None:
+    (folder / "train/images" / name).mkdir()
+    report = check_dataset("folder", folder)
+    assert report.ok
+    assert f"train/images/{name}: is a folder, and what is in it is not read" in str(report)
+
+
 def test_no_split_to_train_on_is_told(tmp_path: Path) -> None:
     write_pair("folder", tmp_path, "val", "a", GOOD)
     report = check_dataset("folder", tmp_path)

@@ -254,6 +254,8 @@ def test_mistakes_end_in_one_sentence(arguments, capsys, monkeypatch, tmp_path):
         ("segment", "x.jpg", "--output", "out", "--stride", "7"),
         ("evaluate", "x", "--dataset", "imagenet"),
         ("evaluate", "x", "--dataset", "shapes", "--limit", "-1"),
+        ("evaluate", "x", "--dataset", "shapes", "--scales", "1,,2"),
+        ("export", "x", "--images", "0"),
     ],
 )
 def test_bad_flags_are_told_by_argparse(arguments):

@@ -61,6 +61,12 @@ def test_one_photo_in_twenty_is_doubtful() -> None:
     assert find_doubt([]) == 0  # of a process without photos
 
 
+def test_no_size_is_tried_that_could_not_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcn.training.fitting.LARGEST_SIZE", 70)
+    fitted = fit(Segmenter.of(build_tiny(CLASSES), "tiny"), *SHAPES, 60, progress=False)
+    assert max(map(int, fitted["mean_iou_by_size"])) == 70
+
+
 def test_what_is_fitted_is_set_and_reported() -> None:
     segmenter = Segmenter.of(build_tiny(CLASSES), "tiny")
     fitted = fit(segmenter, *SHAPES, 80, progress=False)
@@ -222,12 +228,13 @@ def tiny_run(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_is_fitted_by_command(
-    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(checkpoint.resolve(tiny_run))
     git = checkpoint.resolve(tiny_run) / ".git"
     git.mkdir()
     (git / "config").write_text("of a clone")
-    assert main(["fit", str(tiny_run)]) == 0
+    assert main(["fit", "."]) == 0
     assert (git / "config").read_text() == "of a clone"
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     folder = checkpoint.resolve(tiny_run)
@@ -275,6 +282,18 @@ def test_a_fit_that_fails_half_way_spoils_nothing(
     assert capsys.readouterr().err.endswith("the disk is full\n")
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
     assert {file.name for file in tiny_run.iterdir()} == {"best", folder.name}
+
+
+@pytest.mark.parametrize("command", ["fit", "export"])
+def test_what_cannot_be_written_is_told_before_the_work(
+    command: str,
+    tiny_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("os.access", lambda *asked: False)  # who is root may write anywhere
+    assert main([command, str(tiny_checkpoint), "--data", "nowhere"]) == 1
+    assert capsys.readouterr().err.endswith("is read-only.\n")
 
 
 @pytest.mark.parametrize("told", ["{}", '{"config": null}', '{"config": {"dataset": ["x"]}}'])

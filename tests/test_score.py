@@ -244,6 +244,16 @@ def test_json_needs_no_utf8(tmp_path, capsys):
         assert out.isascii() and "café" in json.loads(out)["per_class_iou"]
 
 
+def test_labels_that_are_all_ignored_have_no_score(tmp_path, capsys):
+    write_split("camvid", tmp_path, tmp_path / "out", [np.array([[11, 255]])], [np.zeros((1, 2))])
+    saving.write(tmp_path / "tiny", build_tiny(list(CAMVID)))
+    where = ["--dataset", "camvid", "--data", str(tmp_path), "--json"]
+    for command in (["evaluate", "tiny"], ["score", "--predictions", "out"]):
+        assert main([command[0], *command[1:-1], str(tmp_path / command[-1]), *where]) == 1
+        shown = capsys.readouterr()
+        assert "all are ignored: no score" in shown.err and not shown.out
+
+
 def test_predictions_may_end_in_capitals(tmp_path):
     write_split("camvid", tmp_path, tmp_path / "out", [np.array([[0]])], [np.array([[0]])])
     (tmp_path / "out/0.png").rename(tmp_path / "out/0.PNG")

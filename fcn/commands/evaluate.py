@@ -85,7 +85,11 @@ def complete(segmenter: Segmenter, args: argparse.Namespace) -> None:
 
 def scales(text: str) -> tuple[float, ...]:
     """Parse scales, each more than 0 and at most 4."""
-    values = tuple(float(part) for part in text.split(","))
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        told = f"{text} is not a list of scales such as 0.75,1,1.25"
+        raise argparse.ArgumentTypeError(told) from error
     if not all(0 < value <= 4 for value in values):
         raise argparse.ArgumentTypeError(f"{text} has a scale that is not between 0 and 4")
     return values
@@ -107,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     matrix, confidences = evaluate(segmenter, dataset, args.stride, args.limit, each=save)
     seconds = time.perf_counter() - start
+    matrix.check_labelled()
     report = describe(matrix, dataset, segmenter, args.stride, len(confidences), seconds)
     if args.json:
         whole = {"checkpoint": segmenter.source, **report, "others": args.others}

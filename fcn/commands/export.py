@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from ..checkpoint import WEIGHTS_NAME, read_recipe, resolve
+from ..checkpoint import WEIGHTS_NAME, check_writable, read_recipe, resolve
 from ..data.datasets import DATASETS, open_recipe
-from .flags import add_folder_flag, choose_dataset, count
+from .flags import add_folder_flag, choose_dataset, positive
 
 HELP = "quantise a checkpoint for fast answers on a CPU"
 TEXT = """\
@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_folder_flag(parser)
     parser.add_argument(
-        "--images", type=count, default=32, metavar="N", help="to calibrate on (default: 32)"
+        "--images", type=positive, default=32, metavar="N", help="to calibrate on (default: 32)"
     )
 
 
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from ..segmenter import Segmenter
 
     folder = resolve(args.checkpoint)
+    check_writable(folder)
     trained = read_recipe(folder)
     name = choose_dataset(args.dataset, trained, folder)
     segmenter = Segmenter.load(folder, "torch", "cpu")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..checkpoint import read_json, read_recipe, resolve, synchronise, write_json
+from ..checkpoint import check_writable, read_json, read_recipe, resolve, synchronise, write_json
 from ..data.datasets import open_recipe
 from ..errors import InputError
 from .flags import add_folder_flag
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ..training.report import write_report
 
     folder = resolve(args.checkpoint)
+    check_writable(folder)
     recipe = read_recipe(folder)
     if not recipe.keys() >= {"dataset", "split", "classes", "others"}:
         raise InputError(f"{folder} does not say on what it was trained.")
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     model.inference_size, model.temperature = segmenter.inference_size, segmenter.temperature
     model.absent_below, model.doubt_below = segmenter.absent_below, doubt_below
     # In a copy: what is stopped or fills the disk before all is ready spoils nothing.
-    with TemporaryDirectory(prefix=".fit-", dir=folder.parent) as place:
-        draft = Path(place, folder.name)
+    with TemporaryDirectory(prefix=".fit-", dir=folder) as place:
+        draft = Path(place, folder.resolve().name)
         draft.mkdir()
         for file in folder.iterdir():
             if file.is_file():  # a clone from the Hub has .git beside them

@@ -27,6 +27,14 @@ def count(text: str) -> int:
     return value
 
 
+def positive(text: str) -> int:
+    """Parse a whole number from 1 up."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
 def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags about how a network is run."""
     parser.add_argument(

@@ -184,6 +184,7 @@ def _check_split(
         report.problems.append(Problem("half-extracted splits", split, half))
         return set()
     report.problems += inspector.unpaired(files)
+    report.problems += inspector.nested(files)
     if not pairs:
         text = f"has no photo with a mask; put them into {source.layout}"
         report.problems.append(Problem("empty splits", split, text))

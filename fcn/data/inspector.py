@@ -92,6 +92,15 @@ class Inspector:
                 text = f"has no {there}; add {stem}.{ending} or leave the {here} out"
                 yield Problem(f"{here}s without a {there}", self.name(this[stem]), text)
 
+    def nested(self, files: Files) -> Iterator[Problem]:
+        """Find folders among the photos and masks, of which nobody sees that they are not read."""
+        places = {file.parent for by_stem in files for file in by_stem.values()}
+        for place in sorted(filter(Path.is_dir, places)):
+            for inner in sorted(place.iterdir()):
+                if inner.is_dir() and not inner.name.startswith("."):
+                    text = "is a folder, and what is in it is not read; move it one up"
+                    yield Problem("folders in folders", self.name(inner), text, is_error=False)
+
     def _headers(
         self, pair: tuple[Path, Path], photo: Image.Image, mask: Image.Image, pixels: bool
     ) -> Iterator[Problem]:

@@ -21,7 +21,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     endings = ENDINGS.split()
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() in endings and not path.name.startswith("."):
+        is_named = path.suffix.lower() in endings and not path.name.startswith(".")
+        if is_named and not path.is_dir():
             if path.stem in found:
                 raise InputError(
                     f"{found[path.stem]} and {path.name} differ only in their endings, so that "
