@@ -228,12 +228,12 @@ def deepen(vgg: VGG) -> list[nn.Module]:
 
 @torch.no_grad()
 def copy_layer(name: str, weights: Mapping[str, Tensor], layer: nn.Module) -> None:
-    """Copy ``name.weight`` and ``name.bias`` into a convolution; a matrix (fc6) becomes a kernel."""
+    """Copy ``name.weight`` and ``name.bias`` into a convolution; fc6's matrix becomes a kernel."""
     for kind in ("weight", "bias"):
         target = layer.get_parameter(kind)
         source = weights.get(f"{name}.{kind}")
-        shapes = target.shape, target.flatten(1).shape if target.ndim > 1 else target.shape
-        if source is None or source.shape not in shapes:
+        flat = target.shape[:1] if kind == "bias" else target.flatten(1).shape
+        if source is None or source.shape not in (target.shape, flat):
             got = "is missing" if source is None else f"has shape {tuple(source.shape)}"
             raise InputError(
                 f"{name}.{kind} {got} in the backbone weights, where {tuple(target.shape)} is"

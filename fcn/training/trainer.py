@@ -2,8 +2,9 @@
 
 The conventions. The loss is the cross-entropy summed over the labelled pixels of a whole step (all
 processes, all accumulated passes) and divided by their weight, so how a step is split does not
-change it, but for the channels that dropout draws in each pass. All that is random in step n comes from (seed, n, process), and all that is random in
-a sample from (seed, epoch, index), so a resumed run repeats what an uninterrupted one does.
+change it, but for the channels that dropout draws in each pass. All that is random in step n comes
+from (seed, n, process), and all that is random in a sample from (seed, epoch, index), so a resumed
+run repeats what an uninterrupted one does.
 """
 
 import contextlib
@@ -122,9 +123,7 @@ class Trainer:
             raise InputError(f"{self.run} is a checkpoint, not a run: choose another --output.")
         checkpoint.check_writable(self.run)
         places = {name: checkpoint.follow(self.run / name) for name in checkpoint.POINTERS}
-        held = [
-            name for name, place in places.items() if (place / checkpoint.CONFIG_NAME).is_file()
-        ]
+        held = [name for name in places if (places[name] / checkpoint.CONFIG_NAME).is_file()]
         if held == ["best"]:
             raise InputError(
                 f"{self.run} holds only the best network of a run: start from it with"
