@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 from profiles import DISPLAY_P3, SRGB
-from visiting import Visitor, blend, painted, png, scene
+from visiting import Visitor, blend, file, painted, png, scene
 
 from fcn.demo.photo_input import Given
 from fcn.photo import MAX_MEGABYTES, NO_PHOTO
@@ -51,6 +51,40 @@ def test_example_and_clearing(visit):
     visitor.expect_state("empty")
     expect(visitor.figure.locator("tbody tr")).to_have_count(0)
     expect(visitor.figure.get_by_role("button", name="Save mask as PNG")).to_be_disabled()
+
+
+def test_the_focus_stays_in_the_input_when_its_photo_is_removed(visit):
+    visitor = visit()
+    visitor.upload(scene(70))
+    visitor.page.locator("#photo").get_by_label("Remove Image").press("Enter")
+    visitor.expect_state("empty")
+    expect(visitor.page.locator("#photo").get_by_label("Upload file")).to_be_focused()
+
+
+def test_an_upload_that_fails_is_told_and_leaves_what_was_found(visit, gate):
+    visitor, files = visit(), "#photo input[type=file]"
+    gate.set()
+    visitor.upload(scene(71))
+    pixels = visitor.pixels()
+    visitor.page.route("**/upload*", lambda route: route.abort())
+    visitor.page.locator(files).set_input_files(file("b.png", png(scene(72))))
+    told = "That photo could not be uploaded: "
+    expect(visitor.status).to_have_text(f"{told}this is what was found before.")
+    visitor.expect_state("done")
+    np.testing.assert_array_equal(visitor.pixels(), pixels)
+    visitor.page.unroute("**/upload*")
+    gate.clear()
+    visitor.upload(scene(73), "busy")  # the next one is taken
+    visitor.page.route("**/upload*", lambda route: route.abort())
+    visitor.page.locator(files).set_input_files(file("b.png", png(scene(72))))
+    expect(visitor.status).to_have_text(f"{told}choose it again.")
+    visitor.expect_state("failed")
+    visitor.page.unroute("**/upload*")
+    gate.set()
+    visitor.upload(scene(74, (100, 80)))
+    expect(visitor.canvas).to_have_js_property("width", 100)
+    assert all("Failed to" in one for one in visitor.errors)  # the browser's and Gradio's own words
+    visitor.errors.clear()
 
 
 def test_photo_is_pasted(visit):
@@ -133,6 +167,8 @@ def test_a_file_of_a_kind_that_the_browser_does_not_know_goes_by_its_ending(visi
     scene(69, (100, 80)).save(scan, "TIFF")
     visitor.upload_bytes("scan.TIFF", scan.getvalue(), "done", unknown)
     expect(visitor.canvas).to_have_js_property("width", 100)
+    visitor.upload_bytes("scan", png(scene(74, (90, 80))), "done", unknown)  # without any
+    expect(visitor.canvas).to_have_js_property("width", 90)
     content, sentence = REFUSED["phone.heic"]
     visitor.upload_bytes("phone.heic", content, "failed", unknown)
     expect(visitor.status).to_contain_text(sentence)

@@ -121,6 +121,7 @@ bar.firstElementChild.animate(travel, { duration: 1400, iterations: Infinity });
 figure.addEventListener('fcn-photo', ({ detail: photo }) => askForPhoto(photo));
 figure.addEventListener('fcn-open', ({ detail: payload }) => open(payload));
 figure.addEventListener('fcn-network', ({ detail: source }) => setNetwork(source));
+figure.addEventListener('fcn-sent', () => (isSent = true));
 figure.addEventListener('fcn-refused', ({ detail: message }) => refuse(message));
 figure.addEventListener('fcn-failed', fail);
 figure.addEventListener('fcn-strides-failed', failStrides);

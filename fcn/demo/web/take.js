@@ -9,8 +9,9 @@
 () => {
   const [LIMIT, ENDINGS, NO_PHOTO] = WHAT_IS_TAKEN; // fcn/photo.py has them
   const INPUT = '#photo input[type=file]';
-  const refuse = (message) => document.querySelector('#viewer figure')
-    .dispatchEvent(new CustomEvent('fcn-refused', { detail: message }));
+  const tell = (event, detail) => document.querySelector('#viewer figure')
+    .dispatchEvent(new CustomEvent(event, { detail }));
+  const refuse = (message) => tell('fcn-refused', message);
 
   const give = (files) => {
     const input = document.querySelector(INPUT);
@@ -24,12 +25,18 @@
     if (!event.target.matches?.(INPUT)) return;
     const [file] = event.target.files;
     const isLarge = file?.size > LIMIT * 2 ** 20;
-    if (!file || (!isLarge && file.type.startsWith('image/'))) return;
-    const ending = ENDINGS.find((one) => file.name.toLowerCase().endsWith(one));
+    if (!file) return;
+    if (!isLarge && file.type.startsWith('image/')) {
+      tell('fcn-sent');
+      return;
+    }
+    const ending = ENDINGS.find((one) => file.name.toLowerCase().endsWith(one))
+      ?? (file.name.includes('.') ? null : '.jpeg'); // the server looks into it
     if (ending && !isLarge) {
       const held = new DataTransfer();
       held.items.add(new File([file], file.name, { type: `image/${ending.slice(1)}` }));
       event.target.files = held.files;
+      tell('fcn-sent');
       return;
     }
     event.stopPropagation();

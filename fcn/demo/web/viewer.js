@@ -24,6 +24,7 @@ const GONE = {
   state: 'failed',
   message: 'This result could not be fetched: choose the photo again.',
 };
+const UNSENT = 'That photo could not be uploaded';
 const LOST = { state: 'failed', message: 'The page was reloaded: choose the photo again.' };
 const FAILED = { state: 'failed', message: 'The photo could not be segmented. Please try again.' };
 
@@ -47,6 +48,7 @@ let awaited = null; // path of the photo whose segments the server is asked for
 let question = 'segment'; // the event that asks; 'again' if another network is to answer
 let subject = null; // what was shown of the photo that another network is asked about
 let network = null; // source of the network that was chosen, if one was
+let isSent = false; // a file is on its way, of which Gradio says nothing yet
 let isCancelling = false; // Gradio calls a cancelled run a failed one
 let result = null; // the payload that is shown, or whose pixels are on their way
 const opening = props.value; // what the page opens with
@@ -166,12 +168,25 @@ function ask(event, photo, path = photo.path) {
   trigger(event);
 }
 
-// Gradio tells of some photos twice.
+// Gradio tells of some photos twice; and where an upload fails, it lets go of the one before.
 function askForPhoto(photo) {
   if (photo && photo.path === awaited) return;
+  const isLost = isSent && !photo;
+  isSent = false;
   awaited = null;
   if (photo) ask('segment', photo);
-  else showNothing();
+  else if (!isLost) leavePhoto();
+  else if (result) status.textContent = `${UNSENT}: this is what was found before.`;
+  else show({ state: 'failed', message: `${UNSENT}: choose it again.` });
+}
+
+// With the photo the button went that took it away, and it may have had the focus.
+function leavePhoto() {
+  showNothing();
+  requestAnimationFrame(() => {
+    if (document.activeElement !== document.body) return;
+    document.querySelector('#photo [aria-label="Upload file"]')?.focus({ preventScroll: true });
+  });
 }
 
 // Shows a result, or asks for the same photo again if the chosen network has not seen it.
