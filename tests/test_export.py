@@ -107,8 +107,11 @@ def test_the_command_needs_a_data_set(tiny: Path, capsys: pytest.CaptureFixture[
     (tiny / "training.json").unlink()
     assert main(["export", str(tiny)]) == 1
     assert "add --dataset" in capsys.readouterr().err
-    assert main(["export", str(tiny), "--dataset", "shapes", "--images", "0"]) == 1
-    assert "at least one picture" in capsys.readouterr().err
+
+
+def test_an_export_needs_pictures(tiny: Path):
+    with pytest.raises(InputError, match="at least one picture"):
+        export_checkpoint(tiny, [])
 
 
 def test_a_run_that_was_never_scored_is_exported_too(tiny: Path):
