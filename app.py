@@ -14,7 +14,7 @@ from fcn.checkpoint import from_here
 from fcn.cores import count_cores
 from fcn.demo import sweep
 from fcn.demo.page import build_page, launch_options
-from fcn.errors import InputError, show_any_text
+from fcn.errors import InputError, describe, show_any_text
 from fcn.inference.engines import ZERO_GPU
 from fcn.segmenter import Segmenter, refuse_missing
 
@@ -68,28 +68,29 @@ def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
         InputError: If a name is neither a checkpoint folder nor a Hub id, or nothing is bundled.
     """
     timeout = hub.patience()
-    segmenters, notes = [], []
-    for model in models:
+    segmenters: dict[str, Segmenter] = {}  # by source, as two names may mean the same commit
+    notes: list[str] = []
+    for model in dict.fromkeys(models):
         if Path(model).exists():
-            segmenters.append(Segmenter.load(model))
+            segmenters[model] = Segmenter.load(model)
             continue
         hub.parse_id(model)
         refuse_missing(model)
         try:
             segmenter, note = load_from_hub(model, timeout)
-            segmenters.append(segmenter)
+            segmenters[segmenter.source] = segmenter
         except InputError as error:
             note = f"{model} is not in use: {error}"
         print(note, file=sys.stderr)
         notes.append(note)
     if not segmenters:
-        segmenters = [Segmenter.load(from_here(one)) for one in bundled()]
+        segmenters = {str(one): Segmenter.load(from_here(one)) for one in bundled()}
         notes += ["These are bundled weights."] if models else []
-    if any(one.engine == "torch" for one in segmenters):
+    if any(one.engine == "torch" for one in segmenters.values()):
         import torch
 
         torch.set_num_threads(count_cores())
-    return segmenters, " ".join(notes)
+    return list(segmenters.values()), " ".join(dict.fromkeys(notes))
 
 
 def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sweep.start(page, folder)
         page.launch(**launch_options())
     except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(describe(error) if isinstance(error, OSError) else error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # before it serves; Gradio knows it while it does
         return 130

@@ -21,5 +21,6 @@ def show_any_text() -> None:
 
 def describe(error: OSError) -> str:
     """Which file the system would not read or write, and why, without the error's number."""
-    where = f"{error.filename}: " if error.filename else ""
+    file = error.filename2 or error.filename  # the latter is what a copy was made of
+    where = f"{file}: " if file else ""
     return f"{where}{error.strerror or error}"

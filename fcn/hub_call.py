@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -188,7 +189,15 @@ def explain(error: BaseException, about: str) -> str | None:
             return f"The Hub cannot be reached or broke off ({_first_line(error)})."
         case OSError() | ValueError() | RuntimeError():  # hf_xet has no errors of its own
             return f"{about} failed ({_first_line(error)})."
+    if _is_of_library(error):  # JSON that it takes for the Hub's
+        return f"What answers for {about} is not the Hub, but perhaps a proxy on the way."
     return None
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Whether huggingface_hub itself raised an error, and not a function of ours that it called."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals["__name__"].startswith("huggingface_hub")
 
 
 def _of_status(error: HfHubHTTPError, about: str) -> str:

@@ -9,6 +9,8 @@ had, only such a note makes a copy in the cache good enough.
 import hashlib
 import json
 import re
+import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -18,6 +20,7 @@ from huggingface_hub import (
     HfApi,
     ModelInfo,
     cached_assets_path,
+    constants,
     hf_hub_download,
     try_to_load_from_cache,
 )
@@ -29,6 +32,7 @@ from .hub_call import PATIENCE, Watch, ask, parse_id
 from .inference.engines import ONNX_NAME, weights_of
 
 FILES = (CONFIG_NAME, WEIGHTS_NAME, ONNX_NAME, "metrics.json", "training.json")
+SPARE = 50_000_000  # bytes of the disk that a pull leaves free
 LARGEST = 1_000_000_000  # bytes that a pull may have
 LARGEST_SMALL, MOST_SMALL = 5_000_000, 20  # JSON and pictures: bytes of one, and how many
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -144,6 +148,7 @@ def _fetch(name: str, watch: Watch) -> Pulled:
         raise InputError(f"{name} has no {ONNX_NAME}, and without torch nothing else runs here.")
     wanted = listing.wanted()
     size = sum(listing.files[one].size for one in wanted)
+    _check_space(listing, wanted)
     where = f"{listing.repo_id} at {listing.revision[:8]}"
     watch.expect(f"Pulling {where}: {len(wanted)} files", size)
     for one in wanted:
@@ -160,6 +165,26 @@ def _fetch(name: str, watch: Watch) -> Pulled:
         draft.write_text(json.dumps(asdict(listing)), encoding="utf-8")
         draft.replace(_note_of(name))
     return Pulled(folder, listing.repo_id, listing.revision)
+
+
+def _check_space(listing: Listing, wanted: Sequence[str]) -> None:
+    """Insist that what is not in the cache yet fits there: a page needs some of the disk too.
+
+    Raises:
+        InputError: If it does not.
+    """
+    new = [
+        listing.files[one].size
+        for one in wanted
+        if not try_to_load_from_cache(listing.repo_id, one, revision=listing.revision)
+    ]
+    place = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(one for one in (place, *place.parents) if one.exists())).free
+    if new and sum(new) + SPARE > free:
+        raise InputError(
+            f"{listing.repo_id} needs {(sum(new) + SPARE) / 1e6:.0f} MB in {place}, where"
+            f" {free / 1e6:.0f} MB are free."
+        )
 
 
 def check_stand_in(folder: Path, listing: Listing) -> None:

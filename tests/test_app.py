@@ -1,7 +1,9 @@
 """The demo's command line: which weights it serves, and what it says when there are none."""
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hub_client import serve_app
@@ -62,6 +64,22 @@ def test_several_models_have_spaces_between_and_a_folder_may_have_some_in_its_na
     assert app.split(" me/one  me/two@v1 ") == ["me/one", "me/two@v1"]
     (tmp_path / "my run").mkdir()
     assert app.split(str(tmp_path / "my run")) == [str(tmp_path / "my run")]
+
+
+def test_a_network_that_is_named_twice_is_loaded_once(tiny_checkpoint, monkeypatch, capsys):
+    pulled = Pulled(tiny_checkpoint, "me/tiny", "0" * 40)
+    monkeypatch.setattr(hub, "pull", lambda *_: pulled)
+    asked = [str(tiny_checkpoint), "me/tiny", "me/tiny", "me/tiny@main", str(tiny_checkpoint)]
+    segmenters, note = app.load(asked)
+    assert [one.source for one in segmenters] == [str(tiny_checkpoint), "me/tiny@00000000"]
+    assert note.count("me/tiny") == 1
+
+
+def test_a_full_disk_is_one_sentence(tiny_checkpoint, monkeypatch, capsys):
+    full = OSError(errno.ENOSPC, "No space left on device", "photo.jpg", None, "page/photo.jpg")
+    monkeypatch.setattr(app, "build_page", Mock(side_effect=full))
+    assert app.main(["--model", str(tiny_checkpoint)]) == 1
+    assert capsys.readouterr().err == "page/photo.jpg: No space left on device\n"
 
 
 def test_all_bundled_weights_are_offered_animals_first(monkeypatch, tmp_path: Path):

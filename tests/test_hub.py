@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -208,6 +209,7 @@ REFUSALS = {
     "403": (Fault("status", 403), r"forbids this for me/x \(403\)"),
     "404": (Fault("status", 404), r"me/x is not on the Hub \(404\)"),
     "429": (Fault("status", 429), r"asks to wait for 1800 s \(429\)"),
+    "302": (Fault("status", 302), "What answers for me/x is not the Hub"),  # and leads nowhere
 }
 # Where a push can break, and what is said then.
 PUSH_FAULTS = {
@@ -366,6 +368,15 @@ def test_a_pull_that_fails_leaves_what_was_pulled_before(
     assert Path(answer["out"].strip()).name == commit
     assert re.search(told.replace("me/x", repo_id), answer["err"])
     assert answer["err"].endswith("This is the copy of an earlier pull.\n")
+
+
+def test_a_pull_that_would_fill_the_disk_begins_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {one: hub_pull.RemoteFile(1_000_000, "") for one in hub_pull.FILES}
+    listing = hub_pull.Listing("me/large", "0" * 40, files)
+    monkeypatch.setattr(hub_pull, "read_listing", lambda name: listing)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=54_000_000))
+    with pytest.raises(InputError, match=r"me/large needs 55 MB in .*, where 54 MB are free"):
+        hub_pull.pull("me/large")
 
 
 @pytest.mark.parametrize("note", ["{}", '{"repo_id": "me/x"}', "[]", "no JSON"])
