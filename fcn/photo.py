@@ -4,6 +4,7 @@ The convention: what comes out is sRGB, 8 bits, upright, opaque on white, and of
 ``MAX_PIXELS``; the size is checked before any pixel is decoded.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,10 @@ from .errors import InputError
 
 MAX_PIXELS = 40_000_000
 MAX_MEGABYTES = 20  # of a file that a browser sends
+# A progressive JPEG has ten or so. Each costs a walk through the whole picture, however little it
+# holds, so that thousands in a small file would take minutes.
+MOST_SCANS = 100
+JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 # Named, because Pillow would also run Ghostscript on EPS and try decoders that nobody needs.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 # Pillow cannot read .heic; it is here to be reported and not silently left out of a folder.
@@ -124,6 +129,12 @@ def _decode(file: BinaryIO, name: str, longest: int) -> Image.Image:
     file.seek(0)
     with _explained(name, head), Image.open(file, formats=FORMATS) as image:
         _check_size(image, name)
+        if image.format in ("JPEG", "MPO"):
+            position = file.tell()
+            file.seek(0)
+            if _count_scans(file.read()) > MOST_SCANS:
+                raise PhotoError(f"{name} has more than {MOST_SCANS} scans: save it again.")
+            file.seek(position)
         if longest:
             # Only JPEG's decoder can; it halves the sides while they stay at least as long.
             factor = longest / max(image.size)
@@ -145,6 +156,18 @@ def _explained(name: str, head: bytes = b"") -> Iterator[None]:
         raise PhotoError(_too_large(name)) from error
     except BROKEN as error:
         raise PhotoError(f"{name} is damaged or cut short: save or download it again.") from error
+
+
+def _count_scans(content: bytes) -> int:
+    """The scans of the picture that a JPEG file begins with, up to a little over ``MOST_SCANS``."""
+    scans, position = 0, 2
+    while scans <= MOST_SCANS and (marker := JPEG_MARKER.search(content, position)):
+        kind, position = marker[0][1], marker.end()
+        if kind == 0xD9:  # the picture's end; films and more pictures may follow
+            break
+        scans += kind == 0xDA
+        position += int.from_bytes(content[position : position + 2])  # the segment, not looked into
+    return scans
 
 
 def _reason(head: bytes) -> str:

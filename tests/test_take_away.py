@@ -22,6 +22,7 @@ from visiting import ByColor, blend, page_colors, painted, png, scene
 
 from fcn.demo import rle
 from fcn.demo.photo_input import NO_LINKS
+from fcn.photo import MAX_MEGABYTES
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def client(served) -> Client:
     return Client(served.url, verbose=False)
 
 
-def test_a_question_has_a_limit_that_uploads_have_not(served):
+def test_questions_have_a_limit_and_uploads_a_higher_one(served):
     long = json.dumps({"data": ["x" * 1_100_000], "fn_index": 0, "session_hash": "a"}).encode()
     headers = {"Content-Type": "application/json"}
     for path in ("queue/join", "run/segment", "call/segment", "run/upload", "call/upload"):
@@ -38,6 +39,23 @@ def test_a_question_has_a_limit_that_uploads_have_not(served):
     assert len(long) < len(noise := png(Image.effect_noise((1400, 1400), 90)))
     answer = httpx.post(f"{served.url}gradio_api/upload", files={"files": ("a.png", noise)})
     assert answer.status_code == 200
+    field = {"data": {"text": "x" * (MAX_MEGABYTES + 2) * 2**20}}  # which is no file
+    answer = httpx.post(f"{served.url}gradio_api/upload", **field, files={"files": ("a.png", b"")})
+    assert (answer.status_code, "one at a time" in answer.text) == (413, True)
+
+
+def test_nothing_goes_past_the_queue(served):
+    asked = {"data": [None, 0.6, 8, None]}
+    answer = httpx.post(f"{served.url}gradio_api/run/segment", json=asked)
+    assert answer.status_code == 404 and "join the queue" in answer.text
+
+
+def test_a_link_shows_nothing_that_a_stranger_sent(served):
+    value = {"message": "my own words", "photo": None}
+    ask_viewer(served.url, "again", [value, served.segmenter.source], session="stranger")
+    link = httpx.get(f"{served.url}gradio_api/deep_link?session_hash=stranger").json()
+    assert link  # the session is known
+    assert "my own words" not in httpx.get(f"{served.url}?deep_link={link}").text
 
 
 def test_downloads_hold_what_the_api_gives(visit, served, client, tmp_path):
@@ -153,14 +171,14 @@ def test_api_fetches_no_link(client, drip):
     assert (caught.value.message, drip.asked) == (NO_LINKS, [])
 
 
-def ask_viewer(url: str, event: str, data: list[object]) -> dict[str, object]:
+def ask_viewer(url: str, event: str, data: list[object], session: str = "") -> dict[str, object]:
     """The output of one of the viewer's own events, for what a program sends in its place."""
     config = httpx.get(f"{url}config").json()
     (viewer,) = [
         one["id"] for one in config["components"] if one["props"].get("elem_id") == "viewer"
     ]
     (number,) = [one["id"] for one in config["dependencies"] if [viewer, event] in one["targets"]]
-    session = secrets.token_hex(8)
+    session = session or secrets.token_hex(8)
     question = {"data": data, "fn_index": number, "session_hash": session}
     httpx.post(f"{url}gradio_api/queue/join", json=question).raise_for_status()
     told = httpx.get(f"{url}gradio_api/queue/data?session_hash={session}", timeout=60).text

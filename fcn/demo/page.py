@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.route_utils import API_PREFIX
+from gradio.state_holder import SessionState
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -41,7 +42,10 @@ HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
 LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
-LARGEST_BODY = 1_000_000  # bytes
+LARGEST_BODY = 1_000_000  # bytes of a question
+LARGEST_UPLOAD = (MAX_MEGABYTES + 1) * 2**20  # of a photo and what a form says around it
+TOO_MUCH = f"""\
+A question has less than 1 MB; photos go to /upload, one at a time, of up to {MAX_MEGABYTES} MB."""
 SESSIONS = 200  # whose latest questions are kept
 UNKNOWN = "The photo is not known any more: choose it again."
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -66,6 +70,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
         InputError: If the first cannot segment anything, as its weights are damaged.
     """
     refuse_links()
+    keep_no_inputs()
     networks = {one.source: one for one in segmenters}
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
@@ -77,7 +82,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
             build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
         add_endpoint(networks, **NETWORK)
         page.load(None, js=TAKE)
-    page.queue(max_size=32)
+    page.queue(max_size=32, api_open=False)  # or /run would go past it
     return page
 
 
@@ -159,10 +164,23 @@ class CompressedPage(GZipMiddleware):
         await (super().__call__ if is_page else self.app)(scope, receive, send)
 
 
-class SmallBodies:
-    """Refuses what is larger than any question of the page: Gradio keeps them, for each visitor.
+def keep_no_inputs() -> None:
+    """Keep no visitor's questions, as Gradio does for links to a page as it was: here are none.
 
-    Photos come as uploads, which have a limit of their own.
+    A question of 1 MB may be 30 MB of objects, for each component and visitor; and such a link
+    would show anybody under this page's address what a stranger made it say.
+    """
+    SessionState._update_value_in_config = _forget  # type: ignore[method-assign]
+
+
+def _forget(self: SessionState, key: int, value: Any) -> None:
+    pass
+
+
+class SmallBodies:
+    """Refuses what is larger than any question of the page, or any photo where it is an upload.
+
+    Gradio has a limit for files alone, and an upload may hold something else.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -170,20 +188,20 @@ class SmallBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        size = 0
+        # The whole path: that of a question may end with any name, /run/upload.
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        is_upload = path == f"{API_PREFIX}/upload"
+        size, limit = 0, LARGEST_UPLOAD if is_upload else LARGEST_BODY
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > LARGEST_BODY:
-                raise HTTPException(413, "Send photos by /upload; a question has less than 1 MB.")
+            if size > limit:
+                raise HTTPException(413, TOO_MUCH)
             return message
 
-        # The whole path: that of a question may end with any name, /run/upload.
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        is_question = scope["type"] == "http" and path != f"{API_PREFIX}/upload"
-        await self.app(scope, counted if is_question else receive, send)
+        await self.app(scope, counted if scope["type"] == "http" else receive, send)
 
 
 def launch_options() -> dict[str, Any]:
