@@ -36,6 +36,10 @@ def test_questions_have_a_limit_and_uploads_a_higher_one(served):
     for path in ("queue/join", "run/segment", "call/segment", "run/upload", "call/upload"):
         with pytest.raises(HTTPError, match="413"):
             urlopen(Request(f"{served.url}gradio_api/{path}", long, headers))
+    many = json.dumps({"data": [[{}] * 60_000], "fn_index": 0, "session_hash": "a"}).encode()
+    with pytest.raises(HTTPError, match="413"):
+        urlopen(Request(f"{served.url}gradio_api/queue/join", many, headers))
+    assert len(many) < 1_000_000
     assert len(long) < len(noise := png(Image.effect_noise((1400, 1400), 90)))
     answer = httpx.post(f"{served.url}gradio_api/upload", files={"files": ("a.png", noise)})
     assert answer.status_code == 200

@@ -43,10 +43,11 @@ NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
 LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
 LARGEST_BODY = 1_000_000  # bytes of a question
+MOST_VALUES = 50_000  # in a question, where 255 classes at three strides have some thousands
 LARGEST_UPLOAD = (MAX_MEGABYTES + 1) * 2**20  # of a photo and what a form says around it
 TOO_MUCH = f"""\
 A question has less than 1 MB; photos go to /upload, one at a time, of up to {MAX_MEGABYTES} MB."""
-SESSIONS = 200  # whose latest questions are kept
+SESSIONS = 200  # that Gradio keeps something of, at once
 UNKNOWN = "The photo is not known any more: choose it again."
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -192,12 +193,16 @@ class SmallBodies:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
         is_upload = path == f"{API_PREFIX}/upload"
         size, limit = 0, LARGEST_UPLOAD if is_upload else LARGEST_BODY
+        values = 0
 
         async def counted() -> Message:
-            nonlocal size
+            nonlocal size, values
             message = await receive()
-            size += len(message.get("body", b""))
-            if size > limit:
+            body = message.get("body", b"")
+            size += len(body)
+            if not is_upload:  # lists of nothing are thirty times as large once they are parsed
+                values += sum(map(body.count, (b",", b"{", b"[")))
+            if size > limit or values > MOST_VALUES:
                 raise HTTPException(413, TOO_MUCH)
             return message
 
