@@ -130,11 +130,7 @@ def _decode(file: BinaryIO, name: str, longest: int) -> Image.Image:
     with _explained(name, head), Image.open(file, formats=FORMATS) as image:
         _check_size(image, name)
         if image.format in ("JPEG", "MPO"):
-            position = file.tell()
-            file.seek(0)
-            if _count_scans(file.read()) > MOST_SCANS:
-                raise PhotoError(f"{name} has more than {MOST_SCANS} scans: save it again.")
-            file.seek(position)
+            _check_scans(file, name)
         if longest:
             # Only JPEG's decoder can; it halves the sides while they stay at least as long.
             factor = longest / max(image.size)
@@ -158,16 +154,20 @@ def _explained(name: str, head: bytes = b"") -> Iterator[None]:
         raise PhotoError(f"{name} is damaged or cut short: save or download it again.") from error
 
 
-def _count_scans(content: bytes) -> int:
-    """The scans of the picture that a JPEG file begins with, up to a little over ``MOST_SCANS``."""
-    scans, position = 0, 2
-    while scans <= MOST_SCANS and (marker := JPEG_MARKER.search(content, position)):
+def _check_scans(file: BinaryIO, name: str) -> None:
+    """Insist on ``MOST_SCANS`` in the picture that a JPEG file begins with."""
+    begun = file.tell()
+    file.seek(0)
+    content, scans, position = file.read(), 0, 2
+    file.seek(begun)
+    while marker := JPEG_MARKER.search(content, position):
         kind, position = marker[0][1], marker.end()
         if kind == 0xD9:  # the picture's end; films and more pictures may follow
-            break
+            return
         scans += kind == 0xDA
+        if scans > MOST_SCANS:
+            raise PhotoError(f"{name} has more than {MOST_SCANS} scans: save it again.")
         position += int.from_bytes(content[position : position + 2])  # the segment, not looked into
-    return scans
 
 
 def _reason(head: bytes) -> str:

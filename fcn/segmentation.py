@@ -193,8 +193,8 @@ class Segmentation:
             raise InputError("Give the photo itself, as fcn.photo.open_photo makes it of a file.")
         if photo.size != self.size:
             raise InputError(f"The photo is {photo.size} pixels, the segmentation {self.size}.")
-        if not 0 <= opacity <= 1:
-            raise InputError(f"Opacity is {opacity}, but goes from 0 to 1.")
+        if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
+            raise InputError(f"Opacity is {opacity!r}, but goes from 0 to 1.")
         alpha = np.array([opacity * (name != BACKGROUND) for name in self.classes], np.float32)
         paint = np.array(self.palette, np.float32) * alpha[:, None]
         values = np.arange(256, dtype=np.float32) * (1 - alpha)[:, None]  # (classes, 256)

@@ -29,8 +29,7 @@ def count(text: str) -> int:
 
 def positive(text: str) -> int:
     """Parse a whole number from 1 up."""
-    value = int(text)
-    if value < 1:
+    if not (value := count(text)):
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return value
 

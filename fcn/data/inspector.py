@@ -4,6 +4,7 @@ One convention: a problem that makes training or scoring wrong is an error; what
 with is a warning. Files are named as seen from the data set's folder.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,12 @@ class Inspector:
         """Find folders among the photos and masks, of which nobody sees that they are not read."""
         places = {file.parent for by_stem in files for file in by_stem.values()}
         for place in sorted(filter(Path.is_dir, places)):
-            for inner in sorted(place.iterdir()):
-                if inner.is_dir() and not inner.name.startswith("."):
+            inner = sorted(one.name for one in os.scandir(place) if one.is_dir())
+            for name in inner:
+                if not name.startswith("."):
                     text = "is a folder, and what is in it is not read; move it one up"
-                    yield Problem("folders in folders", self.name(inner), text, is_error=False)
+                    where = self.name(place / name)
+                    yield Problem("folders in folders", where, text, is_error=False)
 
     def _headers(
         self, pair: tuple[Path, Path], photo: Image.Image, mask: Image.Image, pixels: bool

@@ -4,6 +4,7 @@ One convention: a mask holds class numbers in one channel. A palette PNG is read
 never by its colours; anything else that has colours is refused.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +21,10 @@ Files = tuple[dict[str, Path], dict[str, Path]]
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     endings = ENDINGS.split()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        is_named = path.suffix.lower() in endings and not path.name.startswith(".")
-        if is_named and not path.is_dir():
+    # scandir knows of most files what they are, without asking the disk for each.
+    files = [one.name for one in os.scandir(folder) if not one.is_dir()] if folder.is_dir() else []
+    for path in map(folder.joinpath, sorted(files)):
+        if path.suffix.lower() in endings and not path.name.startswith("."):
             if path.stem in found:
                 raise InputError(
                     f"{found[path.stem]} and {path.name} differ only in their endings, so that "

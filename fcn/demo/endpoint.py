@@ -66,8 +66,6 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
         network = network or first
         try:
             image = Given.of(photo).open()
-            if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
-                raise InputError(f"Opacity is {opacity!r}, but goes from 0 to 1.")
             if network not in list(networks):  # a list, as it may be something without a hash
                 raise InputError(f"Network is {network!r}, but must be {' or '.join(networks)}.")
             found = networks[network](image, stride)

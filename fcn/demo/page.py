@@ -171,6 +171,7 @@ def keep_no_inputs() -> None:
     A question of 1 MB may be 30 MB of objects, for each component and visitor; and such a link
     would show anybody under this page's address what a stranger made it say.
     """
+    # There is no setting for it.
     SessionState._update_value_in_config = _forget  # type: ignore[method-assign]
 
 

@@ -24,25 +24,24 @@
   document.addEventListener('change', (event) => {
     if (!event.target.matches?.(INPUT)) return;
     const [file] = event.target.files;
-    const isLarge = file?.size > LIMIT * 2 ** 20;
     if (!file) return;
-    if (!isLarge && file.type.startsWith('image/')) {
-      tell('fcn-sent');
-      return;
-    }
+    const isLarge = file.size > LIMIT * 2 ** 20;
+    const isKnown = file.type.startsWith('image/');
     const ending = ENDINGS.find((one) => file.name.toLowerCase().endsWith(one))
       ?? (file.name.includes('.') ? null : '.jpeg'); // the server looks into it
-    if (ending && !isLarge) {
+    if (isLarge || !(isKnown || ending)) {
+      event.stopPropagation();
+      event.target.value = '';
+      const large = `is larger than ${LIMIT} MB, which is the most that is taken here.`;
+      refuse(`${file.name} ${isLarge ? large : NO_PHOTO}`);
+      return;
+    }
+    if (!isKnown) {
       const held = new DataTransfer();
       held.items.add(new File([file], file.name, { type: `image/${ending.slice(1)}` }));
       event.target.files = held.files;
-      tell('fcn-sent');
-      return;
     }
-    event.stopPropagation();
-    event.target.value = '';
-    const large = `is larger than ${LIMIT} MB, which is the most that is taken here.`;
-    refuse(`${file.name} ${isLarge ? large : NO_PHOTO}`);
+    tell('fcn-sent');
   }, { capture: true });
 
   document.addEventListener('click', (event) => {
