@@ -9,12 +9,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from fcn import hub
 from fcn.checkpoint import from_here
 from fcn.cores import count_cores
 from fcn.demo import sweep
 from fcn.demo.page import build_page, launch_options
 from fcn.errors import InputError, describe, show_any_text
+from fcn.hub.call import parse_id, patience
+from fcn.hub.pull import pull
 from fcn.inference.engines import ZERO_GPU
 from fcn.segmenter import Segmenter, refuse_missing
 
@@ -67,17 +68,17 @@ def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
     Raises:
         InputError: If a name is neither a checkpoint folder nor a Hub id, or nothing is bundled.
     """
-    timeout = hub.patience()
+    patience()  # a wrong one is no reason to serve other weights than were asked for
     segmenters: dict[str, Segmenter] = {}  # by source, as two names may mean the same commit
     notes: list[str] = []
     for model in dict.fromkeys(models):
         if Path(model).exists():
             segmenters[model] = Segmenter.load(model)
             continue
-        hub.parse_id(model)
+        parse_id(model)
         refuse_missing(model)
         try:
-            segmenter, note = load_from_hub(model, timeout)
+            segmenter, note = load_from_hub(model)
             segmenters[segmenter.source] = segmenter
         except InputError as error:
             note = f"{model} is not in use: {error}"
@@ -93,7 +94,7 @@ def load(models: Sequence[str]) -> tuple[list[Segmenter], str]:
     return list(segmenters.values()), " ".join(dict.fromkeys(notes))
 
 
-def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
+def load_from_hub(model: str) -> tuple[Segmenter, str]:
     """Pull a checkpoint and load it.
 
     Returns:
@@ -102,7 +103,7 @@ def load_from_hub(model: str, timeout: float) -> tuple[Segmenter, str]:
     Raises:
         InputError: If there is no such checkpoint, or it cannot be had in time or used.
     """
-    pulled = hub.pull(model, timeout)
+    pulled = pull(model)
     try:
         segmenter = Segmenter.load(pulled.folder)
         # What fails at the page's first photo would keep the others from starting too; another

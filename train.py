@@ -23,8 +23,9 @@ except ModuleNotFoundError as error:
     raise SystemExit(told) from error
 from tqdm import tqdm
 
-from fcn import checkpoint, refresh
-from fcn.errors import InputError, describe, show_any_text
+from fcn import checkpoint
+from fcn.errors import InputError, describe, first_line, show_any_text
+from fcn.hub import refresh
 from fcn.training import album
 from fcn.training.config import TrainConfig, add_flags, read_config
 from fcn.training.devices import is_lost_peer
@@ -204,7 +205,7 @@ def parse(arguments: list[str] | None) -> TrainConfig:
     )
     help = "JSON file with any of these fields, or a checkpoint or run to repeat; flags override it"
     parser.add_argument("--config", type=Path, metavar="FILE", help=help)
-    add_flags(parser, TrainConfig)
+    add_flags(parser)
     flags = vars(parser.parse_args(arguments))
     file = flags.pop("config")
     if flags.get("batch_size") == "auto":  # as many crops as the recipe says, split so as to fit
@@ -212,18 +213,17 @@ def parse(arguments: list[str] | None) -> TrainConfig:
             raise InputError("--batch-size auto finds the passes itself: leave --accumulate out.")
         flags = {**flags, "accumulate": 0}
         del flags["batch_size"]
-    return TrainConfig(**{**(read_config(file, TrainConfig) if file else {}), **flags})
+    return TrainConfig(**{**(read_config(file) if file else {}), **flags})
 
 
 def explain(error: RuntimeError, config: TrainConfig) -> str:
     """Say what a failure that is no bug means and what to do, or nothing if it is one."""
     if is_out_of_memory(error):
         height, width = config.crop
-        first = str(error).partition("\n")[0]
         return (
-            f"The memory is too small for this step ({first}). Give --accumulate a higher number"
-            f" (now {config.accumulate}, where 0 finds one), or lower --crop (now {height} {width})"
-            f" or --batch-size (now {config.batch_size})."
+            f"The memory is too small for this step ({first_line(error)}). Give --accumulate a"
+            f" higher number (now {config.accumulate}, where 0 finds one), or lower --crop"
+            f" (now {height} {width}) or --batch-size (now {config.batch_size})."
         )
     if is_lost_reader(error):
         return (
@@ -233,11 +233,10 @@ def explain(error: RuntimeError, config: TrainConfig) -> str:
             f" {config.folder()}, if it has one."
         )
     if is_lost_peer(error):
-        first = str(error).partition("\n")[0]
         return (
-            f"Another process of this run died, or cannot be reached ({first}). Its own message may"
-            f" say why. The same command with --resume goes on from the last checkpoint in"
-            f" {config.folder()}, if it has one."
+            f"Another process of this run died, or cannot be reached ({first_line(error)}). Its own"
+            " message may say why. The same command with --resume goes on from the last checkpoint"
+            f" in {config.folder()}, if it has one."
         )
     return ""
 
@@ -261,6 +260,7 @@ def explain_stop(config: TrainConfig) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     show_any_text()
+    config = None
     try:
         config = parse(arguments)
         if is_first():
@@ -278,12 +278,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(describe(error), file=sys.stderr)
         return 1
     except RuntimeError as error:
-        if not (told := explain(error, config)):
+        if config is None or not (told := explain(error, config)):
             raise
         print(told, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        if is_first():
+        if config is not None and is_first():
             print(explain_stop(config), file=sys.stderr)
         return 130
     return 0

@@ -89,7 +89,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     config = read_json(folder, "training.json").get("config")
     if not isinstance(config, dict):
         return {}
-    for name in {"split", "val_split", "others", "classes"} & config.keys():
+    for name in {"dataset", "split", "val_split", "others", "classes"} & config.keys():
         values = config[name] if name == "classes" else [config[name]]
         if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
             file = folder / "training.json"

@@ -19,6 +19,11 @@ def show_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, or the error's kind if it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def describe(error: OSError) -> str:
     """Which file the system would not read or write, and why, without the error's number."""
     file = error.filename2 or error.filename  # the latter is what a copy was made of

@@ -49,20 +49,12 @@ class Upscore(nn.Module):
 
     def __init__(self, num_classes: int, factor: int) -> None:
         super().__init__()
-        self.factor = factor
         kernel = bilinear_kernel(factor).expand(num_classes, 1, -1, -1)
         self.weight = nn.Parameter(kernel.clone())
 
     def forward(self, scores: Tensor, like: Tensor) -> Tensor:
-        """Upsample (N, C, h, w) and cut to the height and width of ``like``.
-
-        Raises:
-            ValueError: If ``like`` is larger than the upsampled scores.
-        """
-        up = deconvolve(scores, self.weight)
-        if up.shape[2] < like.shape[2] or up.shape[3] < like.shape[3]:
-            raise ValueError(f"{tuple(up.shape[2:])} scores cannot cover {tuple(like.shape[2:])}")
-        return up[:, :, : like.shape[2], : like.shape[3]]
+        """Upsample (N, C, h, w) and cut to the height and width of ``like``, no larger ones."""
+        return deconvolve(scores, self.weight)[:, :, : like.shape[2], : like.shape[3]]
 
 
 def deconvolve(scores: Tensor, weight: Tensor) -> Tensor:

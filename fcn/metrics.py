@@ -50,9 +50,8 @@ class ConfusionMatrix:
         rows, columns = labels[counted], predictions[counted]
         for name, values in (("label", rows), ("prediction", columns)):
             if values.size and not 0 <= values.min() <= values.max() < size:
-                raise ValueError(
-                    f"{name} values go to {values.max()}, but there are {size} classes"
-                )
+                found = f"{values.min()} to {values.max()}"
+                raise ValueError(f"{name} values are {found}, but there are {size} classes")
         cells = rows.astype(np.uint16) * np.uint16(size) + columns.astype(np.uint16)
         self.counts += np.bincount(cells, minlength=size**2).reshape(size, size)
 

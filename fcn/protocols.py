@@ -22,7 +22,7 @@ from .evaluation import EachPhoto
 from .metrics import ConfusionMatrix
 from .segmentation import Segmentation
 
-NO_CLASS = ""  # what a predicted value that is no class counts as: always wrong
+NO_CLASS = ""  # a class for predicted values that are none: always wrong
 
 
 def saver(dataset: SegmentationDataset, root: Path, folder: Path) -> EachPhoto:

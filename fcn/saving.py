@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from .checkpoint import CONFIG_NAME, WEIGHTS_NAME, read_json, resolve
-from .errors import InputError
+from .errors import InputError, first_line
 from .model import FCN
 from .vgg import deepen
 
@@ -55,8 +55,8 @@ def told_of_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, SafetensorError) as error:
-        first = str(error).partition("\n")[0]
-        raise InputError(f"{folder} cannot be written: is the disk full? ({first})") from error
+        reason = first_line(error)
+        raise InputError(f"{folder} cannot be written: is the disk full? ({reason})") from error
 
 
 def write(folder: Path, model: FCN) -> None:
@@ -95,8 +95,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        first = str(error).partition("\n")[0]
-        raise InputError(f"{file} is damaged or cut short ({first}).") from error
+        raise InputError(f"{file} is damaged or cut short ({first_line(error)}).") from error
 
 
 @torch.no_grad()

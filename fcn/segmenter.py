@@ -22,16 +22,14 @@ from PIL import Image
 from . import checkpoint
 from .errors import InputError
 from .inference.decision import decide, find_present, surest
-from .inference.engines import ENGINES, Engine, OnnxEngine, TorchEngine, load_engine
+from .inference.engines import Engine, OnnxEngine, TorchEngine, load_engine
 from .inference.fusion import STRIDES, Upscored
-from .palette import Color, distinct
+from .palette import BACKGROUND, Color, distinct
 from .resizing import network_size
-from .segmentation import BACKGROUND, Found, Segmentation
+from .segmentation import Segmentation
 
 if TYPE_CHECKING:
     from .model import FCN
-
-__all__ = ["BACKGROUND", "ENGINES", "STRIDES", "Found", "Segmentation", "Segmenter"]
 
 LOG = logging.getLogger(__name__)
 
@@ -277,10 +275,10 @@ def find_checkpoint(source: str | Path) -> tuple[Path, str]:
     """
     if Path(source).exists() or not HUB_ID.fullmatch(str(source)):
         return checkpoint.resolve(source), ""
-    from . import hub
+    from .hub.pull import pull
 
     refuse_missing(str(source))
-    pulled = hub.pull(str(source), hub.patience())
+    pulled = pull(str(source))
     if pulled.note:
         LOG.warning("%s", pulled.note)
     return pulled.folder, pulled.revision

@@ -163,8 +163,6 @@ class VGG(nn.Module):
 
     def freeze(self, stages: int) -> None:
         """Keep the first ``stages`` (0 to 5) as they are: no gradient, no memory for it."""
-        if not 0 <= stages <= len(WIDTHS):
-            raise ValueError(f"frozen stages are {stages}, but must be 0 to {len(WIDTHS)}")
         for index, stage in enumerate(self.stages):
             stage.requires_grad_(index >= stages)
 
@@ -263,7 +261,7 @@ def read_backbone_weights(file: Path, head: str) -> tuple[dict[str, Tensor], Nor
             name.startswith("features.") and one.ndim == 4 for name, one in weights.items()
         )
         name = "vgg16" if kernels == sum(DEPTHS["vgg16"]) else "vgg19"
-        # With a classifier that works they are of torchvision's own training, whatever the head.
+        # Weights with a whole fc6 are of torchvision's own training, whatever the head.
         fc6 = weights.get("classifier.0.weight")
         is_whole = fc6 is not None and bool(fc6.isfinite().all())
         published = PRETRAINED[name, "paper" if is_whole else head][1]

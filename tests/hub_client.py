@@ -165,8 +165,8 @@ def train(arguments: list[str], variables: dict[str, str]) -> dict[str, Any]:
 
 def publish(run: str, model: str, space: str, force: bool) -> dict[str, Any]:
     """What ``train.py`` does after training."""
-    from fcn import refresh
     from fcn.errors import InputError
+    from fcn.hub import refresh
 
     try:
         refresh.publish(Path(run), model, space, force)

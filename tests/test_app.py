@@ -9,9 +9,8 @@ import pytest
 from hub_client import serve_app
 
 import app
-from fcn import hub
 from fcn.errors import InputError
-from fcn.hub_pull import Pulled
+from fcn.hub.pull import Pulled
 from fcn.segmenter import Segmenter
 
 
@@ -34,10 +33,10 @@ def test_a_host_that_stops_it_keeps_no_files(root: Path, tiny_checkpoint: Path, 
 def test_a_pulled_network_that_fails_in_no_known_way_leaves_the_others(
     tiny_checkpoint, monkeypatch
 ):
-    monkeypatch.setattr(hub, "pull", lambda *_: Pulled(tiny_checkpoint, "me/odd", "0" * 40))
+    monkeypatch.setattr(app, "pull", lambda *_: Pulled(tiny_checkpoint, "me/odd", "0" * 40))
     monkeypatch.setattr(Segmenter, "scores", lambda *_: 1 // 0)
     with pytest.raises(InputError, match=r"cannot be used here \(ZeroDivisionError\)"):
-        app.load_from_hub("me/odd", 1)
+        app.load_from_hub("me/odd")
 
 
 def test_missing_weights_end_in_one_sentence(capsys):
@@ -48,7 +47,7 @@ def test_missing_weights_end_in_one_sentence(capsys):
 def test_a_mistyped_folder_is_not_served_from_elsewhere(monkeypatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    monkeypatch.setattr(hub, "pull", lambda *_: pytest.fail("the Hub was asked"))
+    monkeypatch.setattr(app, "pull", lambda *_: pytest.fail("the Hub was asked"))
     with pytest.raises(InputError, match="no folder runs/mine"):
         app.load(["runs/mine"])
 
@@ -68,7 +67,7 @@ def test_several_models_have_spaces_between_and_a_folder_may_have_some_in_its_na
 
 def test_a_network_that_is_named_twice_is_loaded_once(tiny_checkpoint, monkeypatch, capsys):
     pulled = Pulled(tiny_checkpoint, "me/tiny", "0" * 40)
-    monkeypatch.setattr(hub, "pull", lambda *_: pulled)
+    monkeypatch.setattr(app, "pull", lambda *_: pulled)
     asked = [str(tiny_checkpoint), "me/tiny", "me/tiny", "me/tiny@main", str(tiny_checkpoint)]
     segmenters, note = app.load(asked)
     assert [one.source for one in segmenters] == [str(tiny_checkpoint), "me/tiny@00000000"]

@@ -9,6 +9,7 @@ import pytest
 from layouts import LAYOUTS, pair_paths, write_mask, write_pair
 from PIL import ExifTags, Image
 
+from fcn.__main__ import main
 from fcn.data import datasets
 from fcn.data.check import check_dataset
 from fcn.data.datasets import DATASETS
@@ -260,6 +261,11 @@ def test_overlapping_splits_are_a_warning(tmp_path):
     assert warning.startswith("warning: trainval: shares 1 photo with val")
     (warning,) = check_dataset("voc", tmp_path, ["val", "val"], thorough=False).warnings()
     assert warning.startswith("warning: val: is trained on and scored on")
+
+
+def test_a_split_that_is_named_twice_is_checked_once(capsys):
+    assert main(["check", "--dataset", "shapes", "--split", "val", "val"]) == 0
+    assert capsys.readouterr().out.endswith("10 pairs in val; 0 errors, 0 warnings\n")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import MISSING
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -58,14 +59,14 @@ def test_a_config_may_be_a_run_or_a_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     folder = checkpoint.publish(run, "last", 1, fill)
     for given in (run, run / "last", folder):
-        assert read_config(given, TrainConfig) == {"seed": 7}
-        assert read_config(given / "training.json", TrainConfig) == {"seed": 7}
+        assert read_config(given) == {"seed": 7}
+        assert read_config(given / "training.json") == {"seed": 7}
     (folder / "training.json").unlink()
     for given in (run, tmp_path / "none.json", tmp_path / "none" / "training.json"):
         with pytest.raises(InputError, match=r"json does not exist\.$"):
-            read_config(given, TrainConfig)
+            read_config(given)
     with pytest.raises(InputError, match=r"has no config\.json"):
-        read_config(tmp_path, TrainConfig)
+        read_config(tmp_path)
 
 
 def test_lists_of_a_file_can_be_emptied(tmp_path: Path) -> None:
@@ -95,17 +96,27 @@ def test_a_checkpoint_does_not_say_where_it_is_pushed(tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     file.write_text('{"config": {"steps": 3, "push": "me/net", "force": true}}')
     with pytest.raises(InputError, match="sets force, push, which is for the command line alone"):
-        read_config(file, TrainConfig)
+        read_config(file)
     file.write_text('{"steps": 3, "push": "me/net"}')  # one of the trainer's own
-    assert read_config(file, TrainConfig) == {"steps": 3, "push": "me/net"}
+    assert read_config(file) == {"steps": 3, "push": "me/net"}
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"config": 3}', '{"sede": 1}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"config": 3}', '{"config": []}', '{"sede": 1}', 100_000 * "["]
+)
 def test_what_is_no_config_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(InputError, match=r"config\.json"):
-        read_config(file, TrainConfig)
+        read_config(file)
+
+
+def test_a_stop_before_there_is_a_config_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "parse", Mock(side_effect=KeyboardInterrupt))
+    assert train.main([]) == 130
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +132,7 @@ def test_a_config_file_takes_what_the_flags_take(tmp_path: Path, text: str, told
     file = tmp_path / "config.json"
     file.write_text(text)
     with pytest.raises(InputError, match=told):
-        read_config(file, TrainConfig)
+        read_config(file)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from fcn.training.devices import (
     find_layout,
     find_precision,
     is_lost_peer,
-    start_tracker,
 )
 from fcn.training.tracking import TRACKERS
 from fcn.training.trainer import Trainer
@@ -113,7 +112,7 @@ def test_a_tracker_that_does_not_start_is_one_sentence(
     config = TrainConfig(tracker=Recorder.name, output=str(tmp_path))
     accelerator = build_accelerator(config)
     with pytest.raises(InputError, match=r"does not start \(No API key configured.\); .* out$"):
-        start_tracker(accelerator, config)
+        tracking.start(accelerator, config.tracker, config.recipe())
 
 
 def test_processes_that_would_train_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fcn import checkpoint
 from fcn.errors import InputError
-from fcn.hub_pull import Listing, RemoteFile, check_stand_in
+from fcn.hub.pull import Listing, RemoteFile, check_stand_in
 from fcn.inference import amx, engines
 from fcn.inference.engines import (
     CONFIG_KEY,
@@ -25,8 +25,8 @@ from fcn.inference.engines import (
     fingerprint,
     load_engine,
 )
-from fcn.inference.fusion import KERNELS, MAPS
-from fcn.segmenter import STRIDES, Segmenter
+from fcn.inference.fusion import KERNELS, MAPS, STRIDES
+from fcn.segmenter import Segmenter
 
 
 def picture(width: int, height: int) -> np.ndarray:

@@ -21,9 +21,10 @@ from fcn.data.datasets import open_dataset
 from fcn.errors import InputError
 from fcn.export import calibration_images, export_checkpoint
 from fcn.inference.engines import ENGINES, ONNX_NAME, TorchEngine, load_engine
+from fcn.inference.fusion import STRIDES
 from fcn.photo import open_photo
 from fcn.resizing import network_size
-from fcn.segmenter import STRIDES, Segmenter
+from fcn.segmenter import Segmenter
 
 PHOTOS = Path(gradio.__file__).parent / "media_assets" / "images"
 

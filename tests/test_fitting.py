@@ -296,16 +296,36 @@ def test_what_cannot_be_written_is_told_before_the_work(
     assert capsys.readouterr().err.endswith("is read-only.\n")
 
 
-@pytest.mark.parametrize("told", ["{}", '{"config": null}', '{"config": {"dataset": ["x"]}}'])
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        ("{}", "does not say on what it was trained"),
+        ('{"config": null}', "does not say on what it was trained"),
+        ('{"config": {"dataset": ["x"]}}', "cannot be used: dataset is ['x']."),
+    ],
+)
 def test_a_command_needs_to_know_the_data(
     command: str,
+    training: str,
     told: str,
     tiny_checkpoint: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "tiny")
-    (folder / "training.json").write_text(told)
+    (folder / "training.json").write_text(training)
     assert main([command, str(folder)]) == 1
-    assert "does not say on what it was trained" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
+
+
+def test_a_fit_needs_to_know_how_it_learned(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = checkpoint.resolve(tiny_run)
+    training = checkpoint.read_json(folder, "training.json")
+    del training["history"]  # of which the plots are
+    checkpoint.write_json(folder / "training.json", training)
+    capsys.readouterr()
+    assert main(["fit", str(tiny_run)]) == 1
+    assert capsys.readouterr().err == f"{folder} does not say on what it was trained.\n"

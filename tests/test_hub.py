@@ -17,9 +17,10 @@ from fakehub import READ_TOKEN, TOKEN, FakeHub, Fault, sha256
 from hub_client import ROOT, HubClient, environment
 from huggingface_hub import ModelCard
 
-from fcn import checkpoint, hub_pull, saving
+from fcn import checkpoint, saving
 from fcn.errors import InputError
-from fcn.hub_call import parse_id
+from fcn.hub import pull as hub_pull
+from fcn.hub.call import parse_id
 
 CARD = """---
 license: apache-2.0

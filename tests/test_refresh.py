@@ -12,10 +12,11 @@ from fakehub import TOKEN, FakeHub, Fault
 from hub_client import ROOT, HubClient, environment, serve_app
 from PIL import Image
 
-from fcn import checkpoint, refresh
+from fcn import checkpoint
 from fcn.data.datasets import open_dataset
 from fcn.data.shapes import SHAPES
 from fcn.errors import InputError
+from fcn.hub import refresh
 from fcn.segmenter import Segmenter
 
 TINY = (

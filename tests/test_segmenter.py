@@ -19,8 +19,9 @@ from PIL import Image
 from fcn import saving
 from fcn.errors import InputError
 from fcn.inference.decision import softmax
+from fcn.inference.fusion import STRIDES
 from fcn.palette import distinct
-from fcn.segmenter import STRIDES, Segmenter
+from fcn.segmenter import Segmenter
 
 
 class FixedEngine:

@@ -62,11 +62,13 @@ def test_a_dry_run_asks_nothing_of_the_hub_and_writes_what_the_page_needs(
     assert front["sdk_version"] == version("gradio")
     assert front["python_version"] == "3.11"
     written = {one.relative_to(tmp_path / "dry").as_posix() for one in tmp_path.rglob("*")}
-    assert {"app.py", "LICENSE", "fcn/hub.py"} <= written
+    assert {"app.py", "LICENSE", "fcn/hub/pull.py"} <= written
     assert {"fcn/demo/page.py", "fcn/demo/web/viewer.js"} <= written
     assert {f"fcn/{module}.py" for module in MODULES} <= written
     assert "checkpoints/street/config.json" in written
-    assert not {"train.py", "fcn/training/trainer.py", "fcn/space.py", "tests", "docs"} & written
+    assert (
+        not {"train.py", "fcn/training/trainer.py", "fcn/hub/space.py", "tests", "docs"} & written
+    )
     assert not any("__pycache__" in one for one in written)
     # Whatever else lies about in the package stays here.
     package = {one.suffix for one in (tmp_path / "dry" / "fcn").rglob("*") if one.is_file()}

@@ -32,6 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check a data set and print the report; returns 1 if it has errors."""
-    report = check_dataset(args.dataset, args.data, args.split, args.classes, args.others)
+    splits = list(dict.fromkeys(args.split))
+    report = check_dataset(args.dataset, args.data, splits, args.classes, args.others)
     print(report)
     return int(not report.ok)

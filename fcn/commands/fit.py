@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     folder = resolve(args.checkpoint)
     check_writable(folder)
     recipe = read_recipe(folder)
-    if not recipe.keys() >= {"dataset", "split", "classes", "others"}:
+    is_told = "history" in read_json(folder, "training.json")
+    if not (is_told and recipe.keys() >= {"dataset", "split", "classes", "others"}):
         raise InputError(f"{folder} does not say on what it was trained.")
     if scored_on := read_json(folder, "metrics.json").get("split"):
         recipe["val_split"] = scored_on
@@ -72,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
         saving.write(draft, model)
         write_json(draft / "metrics.json", metrics)
         if has_int8:
-            add_int8(draft, train_set, val_set)
-        write_report(draft)
+            add_int8(draft, train_set, val_set)  # writes the report, too
+        else:
+            write_report(draft)
         for file in draft.iterdir():
             synchronise(file)
         for file in draft.iterdir():

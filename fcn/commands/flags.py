@@ -8,7 +8,8 @@ from typing import Any
 from ..data.datasets import DATASETS
 from ..data.source import OTHERS
 from ..errors import InputError
-from ..segmenter import ENGINES, STRIDES
+from ..inference.engines import ENGINES
+from ..inference.fusion import STRIDES
 
 
 def fraction(text: str) -> float:
@@ -72,7 +73,7 @@ def choose_dataset(wanted: str | None, trained: Mapping[str, Any], checkpoint: s
         InputError: If neither names one that there is.
     """
     name = wanted or trained.get("dataset")
-    if not isinstance(name, str) or name not in DATASETS:
+    if name not in DATASETS:
         raise InputError(f"{checkpoint} does not say on what it was trained: add --dataset.")
     return name
 

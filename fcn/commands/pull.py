@@ -24,9 +24,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pull and print the folder."""
-    from .. import hub
+    from ..hub.pull import pull
 
-    pulled = hub.pull(args.checkpoint, hub.patience())
+    pulled = pull(args.checkpoint)
     if pulled.note:
         print(pulled.note, file=sys.stderr)
     print(pulled.folder)

@@ -25,10 +25,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Push and print the commit's page."""
-    from .. import checkpoint, hub
+    from .. import checkpoint
+    from ..hub.commit import check_access
+    from ..hub.push import push
 
     checkpoint.resolve(args.checkpoint)  # before a token is asked for
-    timeout = hub.patience()
-    hub.check_access(args.repository, timeout=timeout)
-    print(hub.push(args.checkpoint, args.repository, args.private, args.tag, timeout))
+    check_access(args.repository)
+    print(push(args.checkpoint, args.repository, args.private, args.tag))
     return 0

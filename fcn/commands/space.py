@@ -50,14 +50,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make or update the Space, or write its folder."""
-    from .. import hub, space
+    from ..hub import space
+    from ..hub.commit import check_access
 
     if args.dry_run is not None:
-        space.rehearse(args.dry_run, args.space, args.model, args.hardware, hub.patience())
+        space.rehearse(args.dry_run, args.space, args.model, args.hardware)
         need = args.dry_run / "requirements.txt"
         model = f'FCN_MODEL="{args.model}" ' if args.model else ""
         print(f"Try it: pip install -r {need} && {model}python {args.dry_run / 'app.py'}")
         return 0
-    hub.check_access(args.space, "space", hub.patience())
-    print(space.publish(args.space, args.model, args.hardware, hub.patience()))
+    check_access(args.space, "space")
+    print(space.publish(args.space, args.model, args.hardware))
     return 0

@@ -248,13 +248,14 @@ def check_dataset(
         chosen = splits or present or [source.train]
     except InputError as error:
         report.problems.append(Problem("layout", name, str(error)))
-    if report.ok and (stray := source.stray(root)):
+        return report
+    if stray := source.stray(root):
         report.problems.append(Problem("another data set", name, stray))
-    if report.ok:
-        photos = {
-            split: _check_split(report, inspector, split, list(names), thorough) for split in chosen
-        }
-        report.problems += [*_misnamed(list(names)), *_shared(chosen, photos)]
-        if report.ok and not splits:
-            report.problems += _missing(source, list(photos))
+        return report
+    photos = {
+        split: _check_split(report, inspector, split, list(names), thorough) for split in chosen
+    }
+    report.problems += [*_misnamed(list(names)), *_shared(chosen, photos)]
+    if report.ok and not splits:
+        report.problems += _missing(source, list(photos))
     return report

@@ -94,7 +94,7 @@ class Inspector:
                 yield Problem(f"{here}s without a {there}", self.name(this[stem]), text)
 
     def nested(self, files: Files) -> Iterator[Problem]:
-        """Find folders among the photos and masks, of which nobody sees that they are not read."""
+        """Find folders among the photos and masks: what is in them is not read, without a word."""
         places = {file.parent for by_stem in files for file in by_stem.values()}
         for place in sorted(filter(Path.is_dir, places)):
             inner = sorted(one.name for one in os.scandir(place) if one.is_dir())

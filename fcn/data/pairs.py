@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..photo import BOMBS, BROKEN, ENDINGS, flatten
+from ..photo import BOMBS, BROKEN, PHOTO_ENDINGS, flatten
 
 Files = tuple[dict[str, Path], dict[str, Path]]
 """Photos by stem, and masks by stem."""
@@ -20,11 +20,10 @@ Files = tuple[dict[str, Path], dict[str, Path]]
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    endings = ENDINGS.split()
     # scandir knows of most files what they are, without asking the disk for each.
     files = [one.name for one in os.scandir(folder) if not one.is_dir()] if folder.is_dir() else []
     for path in map(folder.joinpath, sorted(files)):
-        if path.suffix.lower() in endings and not path.name.startswith("."):
+        if path.suffix.lower() in PHOTO_ENDINGS and not path.name.startswith("."):
             if path.stem in found:
                 raise InputError(
                     f"{found[path.stem]} and {path.name} differ only in their endings, so that "

@@ -16,7 +16,9 @@ from .transforms import Augmentation, augment
 
 
 def derived_seed(*numbers: int) -> int:
-    """Mix numbers into one 64-bit seed: unrelated for others, but that zeros at the end are none.
+    """Mix numbers into one 64-bit seed; zeros at the end do not count.
+
+    Any other numbers give an unrelated seed.
 
     >>> derived_seed(0, 5) == derived_seed(0, 5, 0), derived_seed(0, 5) == derived_seed(5, 0)
     (True, False)

@@ -146,7 +146,7 @@ class Source:
     def half(self, split: str, files: Files) -> str:
         """Say that an archive was extracted by half, as files without partners show.
 
-        A sample of whole pairs is none, however small.
+        A sample of whole pairs is not one of them, however small.
 
         Args:
             split: the split's name on disk.

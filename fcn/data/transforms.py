@@ -57,14 +57,14 @@ def draw_window(
     """Draw a scale, and the window of a photo of (height, width) that fits the crop at it."""
     low, high = augmentation.scale
     factor = low * (high / low) ** draws.random() * enlargement(max(shape), augmentation.size)
-    window = Window([], [], [])
+    cuts, resized, place = [], [], []
     for side, crop in zip(shape, augmentation.crop_size, strict=True):
         cut = min(side, max(1, round(crop / factor)))
         out = crop if cut < side else min(crop, max(1, round(side * factor)))
-        window.cuts.append((int(draws.integers(side - cut + 1)), cut))
-        window.resized.append(out)
-        window.place.append(int(draws.integers(crop - out + 1)))
-    return window
+        cuts.append((int(draws.integers(side - cut + 1)), cut))
+        resized.append(out)
+        place.append(int(draws.integers(crop - out + 1)))
+    return Window(cuts, resized, place)
 
 
 def cut_window(picture: Image.Image, window: Window) -> Image.Image:

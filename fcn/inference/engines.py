@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import checkpoint, served
 from ..cores import count_cores
-from ..errors import InputError
+from ..errors import InputError, first_line
 from . import amx
 from .fusion import KERNELS, MAPS, STRIDES, Upscored, fuse
 
@@ -129,7 +129,7 @@ class TorchEngine(Engine):
             engine.maps(np.zeros((1, 1, 3), np.uint8))  # some GPUs take weights, but run nothing
             return engine
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise InputError(f"Device {device!r} cannot be used here ({reason}).") from error
 
     @property
@@ -236,8 +236,7 @@ class OnnxEngine(Engine):
         try:
             return dict(zip(names, self.session.run(names, {"image": image}), strict=True))
         except Exception as error:  # the runtime has a class of its own for each kind of failure
-            reason = str(error).partition("\n")[0]
-            raise InputError(f"{ONNX_NAME} cannot be run here ({reason}).") from error
+            raise InputError(f"{ONNX_NAME} cannot be run here ({first_line(error)}).") from error
 
 
 def _optional(config: dict[str, Any]) -> tuple[str, ...]:

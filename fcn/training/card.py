@@ -9,8 +9,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..palette import BACKGROUND
 from ..scores import PICTURES, TITLES, percent
-from ..segmentation import BACKGROUND
 from .config import TrainConfig
 
 CARD = """---

@@ -236,10 +236,10 @@ def spell(name: str, value: Any) -> str:
     return " ".join([f"--{flag}", *(shlex.quote(str(item)) for item in items)])
 
 
-def add_flags(parser: argparse.ArgumentParser, config_type: type) -> None:
+def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give a parser one flag per field; a flag that is not used leaves no trace."""
-    types = typing.get_type_hints(config_type)
-    for field in dataclasses.fields(config_type):
+    types = typing.get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
         kind, default = types[field.name], field.default
         if default is dataclasses.MISSING:
             default = []
@@ -280,7 +280,7 @@ def find_config(path: Path) -> Path:
     return path
 
 
-def read_config(file: Path, config_type: type) -> dict[str, Any]:
+def read_config(file: Path) -> dict[str, Any]:
     """The fields of a config in a JSON file: a bare object, or a ``training.json``'s ``config``.
 
     A checkpoint, a run or one of its pointers stands for the ``training.json`` in it.
@@ -293,18 +293,19 @@ def read_config(file: Path, config_type: type) -> dict[str, Any]:
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
         values = whole.get("config", whole)
-        fields = {field.name: field for field in dataclasses.fields(config_type)}
-        unknown = set(values) - set(fields)
+        if not isinstance(values, dict):
+            raise TypeError("config is no JSON object")
     except FileNotFoundError as error:
         raise InputError(f"{file} does not exist.") from error
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is not a training config: {error}") from error
-    if unknown:
+    fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    if unknown := set(values) - set(fields):
         raise InputError(f"{file} has unknown fields: {', '.join(sorted(unknown))}.")
     if values is not whole and (own := sorted(set(values) & set(LOCAL))):
         # A checkpoint may be anyone's, and where it is pushed is for whoever trains it to say.
         raise InputError(f"{file} sets {', '.join(own)}, which is for the command line alone.")
-    types = typing.get_type_hints(config_type)
+    types = typing.get_type_hints(TrainConfig)
     for name, value in values.items():
         choices = fields[name].metadata["choices"]
         try:

@@ -9,7 +9,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs
 from tqdm import tqdm
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from . import tracking
 from .config import TrainConfig
 
@@ -60,10 +60,9 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
         if accelerator.device.type == "cuda":
             torch.zeros(1, device=accelerator.device).add_(1).item()
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{accelerator.device} cannot be used here ({reason}). CUDA_VISIBLE_DEVICES= in front"
-            " of the command trains on the CPU."
+            f"{accelerator.device} cannot be used here ({first_line(error)})."
+            " CUDA_VISIBLE_DEVICES= in front of the command trains on the CPU."
         ) from error
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched > accelerator.num_processes:
@@ -72,15 +71,6 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
             " alone: start train.py by python, without a launcher."
         )
     return accelerator
-
-
-def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
-    """Tell the tracker, if there is one, every choice of the run; it takes no lists."""
-    told = {
-        name: " ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        for name, value in config.recipe().items()
-    }
-    tracking.start(accelerator, config.tracker, told)
 
 
 def tell(text: str) -> None:

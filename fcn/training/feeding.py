@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from ..cores import count_cores
 from ..data import download
 from ..data.check import check_dataset
-from ..data.datasets import DATASETS, SegmentationDataset, open_dataset
+from ..data.datasets import SegmentationDataset, open_recipe
 from ..data.samples import Augmented, EpochSampler
 from ..data.transforms import Augmentation
 from ..errors import InputError
@@ -34,18 +34,17 @@ def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationD
 
     Scene Parsing is downloaded if it is not there; of several processes one does, the others wait.
     """
-    download.ensure(config.dataset, Path(config.data))
-    source = DATASETS[config.dataset]
-    splits = [config.split or source.train, config.val_split or source.val]
-    chosen, kept = (config.dataset, Path(config.data)), (config.classes, config.others)
-    train_set, val_set = (open_dataset(*chosen, split, *kept) for split in splits)
-    found = check_dataset(*chosen, splits, *kept, thorough=False)
+    name, data = config.dataset, Path(config.data)
+    download.ensure(name, data)
+    train_set, val_set = open_recipe(vars(config), data)
+    splits = [train_set.split, val_set.split]
+    found = check_dataset(name, data, splits, config.classes, config.others, thorough=False)
     for warning in filter(None, [train_set.shortfall(), val_set.shortfall(), *found.warnings()]):
         tell(warning)
     if errors := [one for one in found.problems if one.is_error]:
         others = f" (and {len(errors) - 1} more)" if errors[1:] else ""
         raise InputError(
-            f"{config.dataset} cannot be trained on: {errors[0].file}: {errors[0].text}{others}."
+            f"{name} cannot be trained on: {errors[0].file}: {errors[0].text}{others}."
             f" `python -m fcn check` looks at every file."
         )
     train_set.pairs = repeat_pairs(train_set.pairs, config.repeat)

@@ -3,10 +3,13 @@
 The convention: none is a dependency of this project, and which one is used changes nothing else.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
@@ -23,17 +26,20 @@ def check_tracker(name: str) -> None:
         )
 
 
-def start(accelerator: Accelerator, name: str, choices: dict[str, object]) -> None:
-    """Start the tracker, if there is one, and tell it a run's choices.
+def start(accelerator: Accelerator, name: str, choices: Mapping[str, Any]) -> None:
+    """Start the tracker, if there is one, and tell it a run's choices; it takes no lists.
 
     Raises:
         InputError: If it will not start, such as wandb where nobody has logged in.
     """
+    told = {
+        key: " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        for key, value in choices.items()
+    }
     try:
-        accelerator.init_trackers("fcn", choices)
+        accelerator.init_trackers("fcn", told)
     except Exception as error:  # the packages have no failure in common
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"--tracker {name} does not start ({first}); set it up as its own pages say, or leave"
-            " --tracker out"
+            f"--tracker {name} does not start ({first_line(error)}); set it up as its own pages"
+            " say, or leave --tracker out"
         ) from error

@@ -31,10 +31,10 @@ from ..metrics import ConfusionMatrix
 from ..model import FCN
 from ..segmentation import Segmentation
 from ..segmenter import Segmenter, find_checkpoint
-from . import report
+from . import report, tracking
 from .album import Album, choose_pictures
 from .config import TrainConfig
-from .devices import build_accelerator, find_layout, start_tracker, tell
+from .devices import build_accelerator, find_layout, tell
 from .feeding import build_samples, draw_passes, open_splits
 from .fitting import describe_fitted, find_doubt, fit
 from .learning import Objective, build_model, build_optimizer, weigh_classes
@@ -84,7 +84,7 @@ class Trainer:
         self.parallel, self.optimizer = prepared
         named = self.train_set.classes, self.train_set.palette
         self.album = Album(self.run / "album", pictures, *named)
-        start_tracker(self.accelerator, config)
+        tracking.start(self.accelerator, config.tracker, config.recipe())
         tell(self.split.describe(self.accelerator.num_processes))
 
     def begin(self) -> None:

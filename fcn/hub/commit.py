@@ -11,11 +11,11 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import disable_progress_bars
 
-from .errors import InputError
-from .hub_call import PATIENCE, Watch, ask, parse_id
+from ..errors import InputError
+from .call import Watch, ask, parse_id
 
 
-def check_access(repo_id: str, repo_type: str = "model", timeout: float = PATIENCE) -> None:
+def check_access(repo_id: str, repo_type: str = "model") -> None:
     """See that the token which huggingface_hub finds may write to a repository, new or old.
 
     Raises:
@@ -41,7 +41,7 @@ def check_access(repo_id: str, repo_type: str = "model", timeout: float = PATIEN
                     " neither that user nor an organisation of theirs."
                 ) from None
 
-    ask(job, repo_id, timeout)
+    ask(job, repo_id)
 
 
 def commit_files(

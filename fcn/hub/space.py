@@ -15,16 +15,16 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import HfApi, RepoCard, SpaceHardware
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from . import hub
-from .checkpoint import WEIGHTS_NAME
-from .demo.lesson import MODULES
-from .errors import InputError
-from .hub_call import PATIENCE, Watch, ask, parse_id
-from .hub_commit import commit_files
-from .hub_pull import Listing, look, read_listing
-from .inference.engines import ONNX_NAME
+from ..checkpoint import WEIGHTS_NAME
+from ..demo.lesson import MODULES
+from ..errors import InputError
+from ..inference.engines import ONNX_NAME
+from .call import Watch, ask, parse_id
+from .commit import commit_files
+from .pull import Listing, look, read_listing
+from .push import find_files
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FREE = "cpu-basic"
 ZERO = "zero"  # how hardware begins that lends GPUs for single calls
 ZERO_PYTHON = "3.12.12"  # it has this one and 3.10.13, which is too old
@@ -41,13 +41,7 @@ Made by `python -m fcn space`: change the repository that has it, not this one.
 """
 
 
-def publish(
-    name: str,
-    model: str = "",
-    hardware: str = "",
-    timeout: float = PATIENCE,
-    is_retrained: bool = False,
-) -> str:
+def publish(name: str, model: str = "", hardware: str = "", is_retrained: bool = False) -> str:
     """Make a Space or bring it up to date, and restart it.
 
     Args:
@@ -55,7 +49,6 @@ def publish(
         model: The weights, ``user/model[@revision]``, several with spaces between; those that the
             Space has if empty, and if it has none, the bundled ones.
         hardware: As the Hub names it; what the Space has if empty.
-        timeout: Seconds without progress after which it is given up.
         is_retrained: Whether the model is an update, so that a Space which serves it among
             others goes on to serve those.
 
@@ -66,7 +59,7 @@ def publish(
         InputError: If the model is no checkpoint, or the Hub refuses or cannot be had.
     """
     check(name, model, hardware)
-    wanted = {one: look(one, timeout) for one in model.split()}
+    wanted = {one: look(one) for one in model.split()}
 
     def job(watch: Watch) -> str:
         api = HfApi()
@@ -97,12 +90,10 @@ def publish(
         api.restart_space(name)
         return f"{api.endpoint}/spaces/{name} serves {served or 'the bundled weights'}."
 
-    return ask(job, name, timeout)
+    return ask(job, name)
 
 
-def rehearse(
-    folder: Path, name: str, model: str = "", hardware: str = "", timeout: float = PATIENCE
-) -> None:
+def rehearse(folder: Path, name: str, model: str = "", hardware: str = "") -> None:
     """Write a Space's files into a folder; only a model's listing is asked of the Hub.
 
     Raises:
@@ -111,7 +102,7 @@ def rehearse(
     check(name, model, hardware)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not empty: remove it, or name another folder.")
-    listings = [look(one, timeout) for one in model.split()]
+    listings = [look(one) for one in model.split()]
     folder.mkdir(parents=True, exist_ok=True)
     build(folder, listings, hardware or FREE)
 
@@ -184,7 +175,7 @@ def build(folder: Path, models: Sequence[Listing], hardware: str) -> dict[str, P
     """
     bundled = [one.parent for one in sorted(ROOT.glob("checkpoints/*/config.json"))]
     carriers = [set(one.files) for one in models]
-    carriers = carriers or [set(hub.find_files(one)) for one in bundled]
+    carriers = carriers or [set(find_files(one)) for one in bundled]
     is_lean = hardware.startswith(("cpu", ZERO)) and all(ONNX_NAME in one for one in carriers)
     if hardware.startswith(ZERO) and not is_lean:
         raise InputError(
@@ -194,7 +185,7 @@ def build(folder: Path, models: Sequence[Listing], hardware: str) -> dict[str, P
     for source in [ROOT / "app.py", ROOT / "LICENSE", *find_package()]:
         copy(source, folder / source.relative_to(ROOT))
     for checkpoint in bundled:
-        files = hub.find_files(checkpoint)
+        files = find_files(checkpoint)
         if is_lean and ONNX_NAME not in files:
             continue
         for source in files.values():

@@ -1,12 +1,8 @@
-"""Checkpoints on the Hugging Face Hub: push a folder, pull one that is whole.
+"""A checkpoint to the Hub.
 
-The convention: one commit holds one checkpoint, all of it and nothing else of ours. Nothing here
-imports torch, and no token is ever shown, logged or saved.
+The convention: one commit holds one checkpoint, all of it and nothing else of ours.
 """
 
-import os
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,15 +14,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from . import checkpoint
-from .checkpoint import WEIGHTS_NAME
-from .errors import InputError
-from .hub_call import PATIENCE, Watch, ask, parse_id
-from .hub_commit import check_access, commit_files, create_tag
-from .hub_pull import FILES, Pulled, is_fetched, pull
-from .scores import score_line
-
-__all__ = ["Pulled", "Pushed", "check_access", "find_files", "parse_id", "pull", "push"]
+from .. import checkpoint
+from ..checkpoint import WEIGHTS_NAME
+from ..errors import InputError
+from ..scores import score_line
+from .call import Watch, ask, parse_id
+from .commit import commit_files, create_tag
+from .pull import FILES, is_fetched
 
 CARD = "README.md"  # on the Hub, to read there; nothing fetches it
 NAMELESS = 'Segmenter.load("FOLDER")'  # in a card: how to load it, wherever it is
@@ -44,18 +38,6 @@ class Pushed:
         return f"Pushed: {self.url}" if self.changed else f"Nothing changed: {self.url}"
 
 
-def patience() -> float:
-    """``FCN_PULL_TIMEOUT``: the seconds without progress after which the Hub is given up."""
-    text = os.environ.get("FCN_PULL_TIMEOUT") or str(PATIENCE)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise InputError(f"FCN_PULL_TIMEOUT is {text!r}, but must be a number of seconds.")
-    return seconds
-
-
 def find_files(folder: Path) -> dict[str, Path]:
     """The files of a checkpoint folder that are pushed, by name."""
     names = [*FILES, CARD, *sorted(one.name for one in folder.glob("*.png"))]
@@ -67,13 +49,7 @@ def is_ours(name: str) -> bool:
     return name == CARD or is_fetched(name)
 
 
-def push(
-    folder: str | Path,
-    repo_id: str,
-    private: bool = False,
-    tag: str = "",
-    timeout: float = PATIENCE,
-) -> Pushed:
+def push(folder: str | Path, repo_id: str, private: bool = False, tag: str = "") -> Pushed:
     """Put a checkpoint on the Hub in one commit; makes the repository if it is new.
 
     Files of an earlier checkpoint that this one lacks are removed: int8 weights must not outlive
@@ -84,7 +60,6 @@ def push(
         repo_id: ``user/name``.
         private: Make a private repository; one that is public already is refused.
         tag: Name the commit, such as ``v1``.
-        timeout: Seconds without progress after which the push is given up.
 
     Raises:
         InputError: If the checkpoint is not whole, or the Hub refuses or cannot be had.
@@ -104,7 +79,7 @@ def push(
         watch.move()
         if private and not api.model_info(repo_id).private:
             raise InputError(f"{repo_id} is public already: make it private on the Hub first.")
-        message = describe(checkpoint.read_json(folder, "metrics.json"))
+        message = score_line(checkpoint.read_json(folder, "metrics.json")) or "A checkpoint"
         with TemporaryDirectory() as drafts:
             if CARD in files:
                 text = files[CARD].read_text(encoding="utf-8")
@@ -116,15 +91,10 @@ def push(
             create_tag(api, repo_id, tag, commit.oid)
         return Pushed(commit.oid, commit.commit_url, changed)
 
-    return ask(job, repo_id, timeout)
+    return ask(job, repo_id)
 
 
-def describe(metrics: Mapping[str, object]) -> str:
-    """The message of a commit: how good the weights are."""
-    return score_line(metrics) or "A checkpoint"
-
-
-def published_metrics(repo_id: str, timeout: float = PATIENCE) -> dict[str, object]:
+def published_metrics(repo_id: str) -> dict[str, object]:
     """What ``metrics.json`` of a repository says now; empty if there is none.
 
     Raises:
@@ -139,4 +109,4 @@ def published_metrics(repo_id: str, timeout: float = PATIENCE) -> dict[str, obje
             return {}
         return checkpoint.read_json(Path(file).parent, "metrics.json")
 
-    return ask(job, repo_id, timeout)
+    return ask(job, repo_id)

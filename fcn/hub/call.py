@@ -7,13 +7,14 @@ for others as long as the Hub asks it to. No sentence has a token in it.
 
 import io
 import logging
-import queue
+import os
 import re
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 from tqdm import tqdm
 
-from .errors import InputError
+from ..errors import InputError
 
 PATIENCE = 60.0  # seconds without progress
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -123,43 +124,55 @@ class Watch:
         return Reader(io.FileIO(file))
 
 
-def ask(job: Callable[[Watch], Result], about: str, timeout: float = PATIENCE) -> Result:
-    """Run a job that talks to the Hub.
+def patience() -> float:
+    """``FCN_PULL_TIMEOUT``: the seconds without progress after which the Hub is given up.
+
+    Raises:
+        InputError: If it is no such number.
+    """
+    text = os.environ.get("FCN_PULL_TIMEOUT") or str(PATIENCE)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise InputError(f"FCN_PULL_TIMEOUT is {text!r}, but must be a number of seconds.")
+    return seconds
+
+
+def ask(job: Callable[[Watch], Result], about: str) -> Result:
+    """Run a job that talks to the Hub; it is given up after ``patience`` without progress.
 
     Args:
-        job: Called in a thread with a ``Watch`` to tell progress to.
+        job: Called in a thread with a ``Watch`` to tell progress to. If it is given up, the thread
+            is left behind and ends with the process at the latest.
         about: What it concerns, such as ``user/name``, for the sentence.
-        timeout: Seconds without progress after which the job is given up. Its thread is left
-            behind and ends with the process at the latest.
 
     Raises:
         InputError: If the Hub cannot be reached, refuses, breaks off or does not answer.
     """
-    watch = Watch()
-    outcomes: queue.SimpleQueue[tuple[Result | None, Exception | None]] = queue.SimpleQueue()
+    watch, outcome, seconds = Watch(), Future[Result](), patience()
 
     def work() -> None:
         try:
-            outcomes.put((job(watch), None))
+            outcome.set_result(job(watch))
         except Exception as error:
-            outcomes.put((None, error))
+            outcome.set_exception(error)
 
+    # An executor's threads would keep the process from ending.
     threading.Thread(target=work, daemon=True).start()
-    while True:
-        left = watch.last + timeout - time.monotonic()
-        try:
-            result, error = outcomes.get(timeout=max(left, 0.001))
-            break
-        except queue.Empty:
-            if watch.last + timeout <= time.monotonic():
-                raise InputError(f"Nothing came from the Hub for {timeout:g} s.") from None
-    if error is None:
-        # Without an error there is a result, which may itself be None.
-        return result  # type: ignore[return-value]
-    sentence = explain(error, about)
-    if sentence is None:
-        raise error
-    raise InputError(sentence) from error
+    while not outcome.done():
+        left = watch.last + seconds - time.monotonic()
+        if left <= 0:
+            raise InputError(f"Nothing came from the Hub for {seconds:g} s.")
+        wait([outcome], left)
+    try:
+        return outcome.result()
+    except Exception as error:
+        sentence = explain(error, about)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error
 
 
 def explain(error: BaseException, about: str) -> str | None:

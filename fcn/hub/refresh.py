@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, hub, space
-from .errors import InputError
-from .hub_call import parse_id
+from .. import checkpoint
+from ..errors import InputError
+from . import space
+from .commit import check_access
+from .push import published_metrics, push
 
 # What must be the same for scores to be compared.
 TERMS = {"dataset": "another data set", "split": "another split", "classes": "other classes"}
@@ -29,10 +31,9 @@ def check(model: str, space_name: str) -> None:
     if space_name and not model:
         raise InputError("--space needs --push USER/MODEL: a Space serves what is on the Hub.")
     if model:
-        hub.check_access(model, timeout=hub.patience())
+        check_access(model)
     if space_name:
-        parse_id(space_name)
-        hub.check_access(space_name, "space", hub.patience())
+        check_access(space_name, "space")
 
 
 def publish(run: Path, model: str, space_name: str, force: bool) -> None:
@@ -47,16 +48,15 @@ def publish(run: Path, model: str, space_name: str, force: bool) -> None:
     Raises:
         InputError: If something was not done, with the command that does it.
     """
-    timeout = hub.patience()
     again = f"python -m fcn push {run} {model}"
     try:
         if not force:
             refuse_worse(
                 checkpoint.read_json(checkpoint.resolve(run), "metrics.json"),
-                hub.published_metrics(model, timeout),
+                published_metrics(model),
                 model,
             )
-        pushed = hub.push(run, model, timeout=timeout)
+        pushed = push(run, model)
     except InputError as error:
         then = f" && python -m fcn space {space_name} --model {model}" if space_name else ""
         raise InputError(f"{error} Nothing is lost; to push it: {again}{then}") from error
@@ -65,7 +65,7 @@ def publish(run: Path, model: str, space_name: str, force: bool) -> None:
         return
     served = f"{model}@{pushed.revision}"
     try:
-        print(space.publish(space_name, served, timeout=timeout, is_retrained=True))
+        print(space.publish(space_name, served, is_retrained=True))
     except InputError as error:
         again = f"python -m fcn space {space_name} --model {served}"
         raise InputError(f"{error} The push went through; for the Space: {again}") from error

@@ -26,10 +26,10 @@ from huggingface_hub import (
 )
 from pydantic import TypeAdapter
 
-from .checkpoint import CONFIG_NAME, WEIGHTS_NAME
-from .errors import InputError
-from .hub_call import PATIENCE, Watch, ask, parse_id
-from .inference.engines import ONNX_NAME, weights_of
+from ..checkpoint import CONFIG_NAME, WEIGHTS_NAME
+from ..errors import InputError
+from ..inference.engines import ONNX_NAME, weights_of
+from .call import Watch, ask, parse_id
 
 FILES = (CONFIG_NAME, WEIGHTS_NAME, ONNX_NAME, "metrics.json", "training.json")
 SPARE = 50_000_000  # bytes of the disk that a pull leaves free
@@ -87,13 +87,13 @@ class Pulled:
         return f"{self.repo_id}@{self.revision[:8]}"
 
 
-def look(name: str, timeout: float = PATIENCE) -> Listing:
+def look(name: str) -> Listing:
     """List what ``user/name[@revision]`` holds of a checkpoint.
 
     Raises:
         InputError: If it holds none or one that is too large, or the Hub cannot be had.
     """
-    return ask(lambda watch: read_listing(name), name, timeout)
+    return ask(lambda watch: read_listing(name), name)
 
 
 def read_listing(name: str) -> Listing:
@@ -119,12 +119,11 @@ def read_listing(name: str) -> Listing:
     return Listing(repo_id, info.sha or "", files)
 
 
-def pull(name: str, timeout: float = PATIENCE) -> Pulled:
+def pull(name: str) -> Pulled:
     """Bring a checkpoint from the Hub, or the copy of an earlier pull if that fails.
 
     Args:
         name: ``user/name`` or ``user/name@revision``; the former means the newest commit.
-        timeout: Seconds without progress after which the Hub is given up.
 
     Returns:
         A folder in huggingface_hub's cache whose files are whole.
@@ -135,7 +134,7 @@ def pull(name: str, timeout: float = PATIENCE) -> Pulled:
     if COMMIT.fullmatch(parse_id(name)[1] or "") and (kept := _find_kept(name)):
         return kept  # a commit never changes
     try:
-        return ask(lambda watch: _fetch(name, watch), name, timeout)
+        return ask(lambda watch: _fetch(name, watch), name)
     except InputError as error:
         if (kept := _find_kept(name)) is None:
             raise
