@@ -4,7 +4,6 @@ The convention: what comes out is sRGB, 8 bits, upright, opaque on white, and of
 ``MAX_PIXELS``; the size is checked before any pixel is decoded.
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,14 +19,13 @@ from .errors import InputError
 
 MAX_PIXELS = 40_000_000
 MAX_MEGABYTES = 20  # of a file that a browser sends
-# A progressive JPEG has ten or so. Each costs a walk through the whole picture, however little it
-# holds, so that thousands in a small file would take minutes.
-MOST_SCANS = 100
-JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 # Named, because Pillow would also run Ghostscript on EPS and try decoders that nobody needs.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 # Pillow cannot read .heic; it is here to be reported and not silently left out of a folder.
-ENDINGS = ".avif .bmp .gif .heic .heif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
+PHOTO_ENDINGS = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
 NO_PHOTO = "is not a photo that can be read: give a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
 BROKEN = (  # what Pillow raises for damaged files
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError),
@@ -113,14 +111,14 @@ def photos_in(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def _photos_of_folder(folder: Path) -> list[Path]:
-    endings = ENDINGS.split()
     photos = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in PHOTO_ENDINGS and not path.name.startswith(".") and path.is_file()
     )
     if not photos:
-        raise PhotoError(f"{folder} holds no photos (files that end in {', '.join(endings)}).")
+        endings = ", ".join(PHOTO_ENDINGS)
+        raise PhotoError(f"{folder} holds no photos (files that end in {endings}).")
     return photos
 
 
@@ -129,8 +127,6 @@ def _decode(file: BinaryIO, name: str, longest: int) -> Image.Image:
     file.seek(0)
     with _explained(name, head), Image.open(file, formats=FORMATS) as image:
         _check_size(image, name)
-        if image.format in ("JPEG", "MPO"):
-            _check_scans(file, name)
         if longest:
             # Only JPEG's decoder can; it halves the sides while they stay at least as long.
             factor = longest / max(image.size)
@@ -152,22 +148,6 @@ def _explained(name: str, head: bytes = b"") -> Iterator[None]:
         raise PhotoError(_too_large(name)) from error
     except BROKEN as error:
         raise PhotoError(f"{name} is damaged or cut short: save or download it again.") from error
-
-
-def _check_scans(file: BinaryIO, name: str) -> None:
-    """Insist on ``MOST_SCANS`` in the picture that a JPEG file begins with."""
-    begun = file.tell()
-    file.seek(0)
-    content, scans, position = file.read(), 0, 2
-    file.seek(begun)
-    while marker := JPEG_MARKER.search(content, position):
-        kind, position = marker[0][1], marker.end()
-        if kind == 0xD9:  # the picture's end; films and more pictures may follow
-            return
-        scans += kind == 0xDA
-        if scans > MOST_SCANS:
-            raise PhotoError(f"{name} has more than {MOST_SCANS} scans: save it again.")
-        position += int.from_bytes(content[position : position + 2])  # the segment, not looked into
 
 
 def _reason(head: bytes) -> str:

@@ -154,7 +154,7 @@ def test_a_file_that_is_too_large_is_told_and_not_sent(visit):
     visitor.upload(scene(66))
     visitor.requests.clear()
     visitor.upload_bytes("huge.jpg", bytes(MAX_MEGABYTES * 2**20 + 1), "failed")
-    told = "huge.jpg is larger than 20 MB, which is the most that is taken here."
+    told = "huge.jpg is larger than the limit of 20 MB."
     expect(visitor.status).to_have_text(told)
     visitor.page.wait_for_timeout(500)  # until the input has let go of the one before
     expect(visitor.status).to_have_text(told)
@@ -236,13 +236,13 @@ def test_second_photo_replaces_one_that_is_still_waiting(visit, served, gate):
 
 
 def test_a_bad_photo_leaves_the_one_that_was_chosen_after_it(visit, served, gate, monkeypatch):
-    visitor, last, go, opened = visit(), scene(38), threading.Event(), Given.open
+    visitor, last, go, opened = visit(), scene(38), threading.Event(), Given.decode
 
-    def wait(given: Given, longest: int = 0) -> Image.Image:
+    def wait(given: Given, longest: int) -> tuple[Image.Image, bool]:
         go.wait(60)
         return opened(given, longest)
 
-    monkeypatch.setattr(Given, "open", wait)
+    monkeypatch.setattr(Given, "decode", wait)
     visitor.upload_bytes("bad.jpg", b"no photo", "busy")
     visitor.upload(last, "busy")
     gate.set()

@@ -21,19 +21,21 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InputError
-from ..palette import BACKGROUND
-from ..photo import ENDINGS, MAX_MEGABYTES, NO_PHOTO, is_shown_alike, open_photo
+from ..palette import things
+from ..photo import MAX_MEGABYTES, NO_PHOTO, PHOTO_ENDINGS
 from ..scores import score_line
 from ..segmenter import Segmenter
 from . import viewer
-from .answer import LONGEST_SIDE, listed, segment_for_page
+from .answer import listed, result_for_page
 from .chooser import Networks, build_chooser, pick
+from .decoder import decode
 from .endpoint import add_endpoint
 from .examples import build_examples, find_examples
 from .gallery import build_gallery, segment_all
 from .learn import build_learn_tab
 from .model_tab import build_model_tab
 from .photo_input import Given, offer, refuse_links, sent, shown_photo
+from .viewer import LONGEST_SIDE, QUIET, read_web
 
 TITLE = "Segment a photo"
 HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div>'
@@ -41,21 +43,21 @@ HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div
 # beside it: the network itself takes turns between them.
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
-LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; Ctrl+V pastes one. Deleted here after an hour.</p>"
+LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; paste with Ctrl+V. Deleted here after an hour.</p>"
 LARGEST_BODY = 1_000_000  # bytes of a question
 MOST_VALUES = 50_000  # in a question, where 255 classes at three strides have some thousands
 LARGEST_UPLOAD = (MAX_MEGABYTES + 1) * 2**20  # of a photo and what a form says around it
 TOO_MUCH = f"""\
-A question has less than 1 MB; photos go to /upload, one at a time, of up to {MAX_MEGABYTES} MB."""
+A request has less than 1 MB; photos go to /upload, one at a time, of up to {MAX_MEGABYTES} MB."""
 SESSIONS = 200  # that Gradio keeps something of, at once
-UNKNOWN = "The photo is not known any more: choose it again."
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+UNKNOWN = "That photo is no longer on the server: choose it again."
 
 # What only the page knows is told to what shows it, whose own script then asks and shows.
 TELL = """(detail) => document.querySelector('{target}')
   .dispatchEvent(new CustomEvent('{event}', {{ detail }}))"""
-TAKE = (viewer.WEB / "take.js").read_text(encoding="utf-8")
-TAKE = TAKE.replace("WHAT_IS_TAKEN", json.dumps([MAX_MEGABYTES, ENDINGS.split(), NO_PHOTO]))
+TAKE = read_web("take.js").replace(
+    "WHAT_IS_TAKEN", json.dumps([MAX_MEGABYTES, PHOTO_ENDINGS, NO_PHOTO])
+)
 
 
 def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
@@ -80,7 +82,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
                 chooser, shown = _add_segmenting(networks, note)
             with gr.Tab("Model"):
                 build_model_tab(networks, chooser)
-            build_learn_tab(lambda source: pick(networks, source), shown, [chooser], **NETWORK)
+            build_learn_tab(networks, chooser, shown, **NETWORK)
         add_endpoint(networks, **NETWORK)
         page.load(None, js=TAKE)
     page.queue(max_size=32, api_open=False)  # or /run would go past it
@@ -92,16 +94,17 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
     first = next(iter(networks.values()))
     examples = find_examples(first.classes)
     opening = None
-    if examples and (file := examples[0].file):
-        is_alike = is_shown_alike(file, LONGEST_SIDE)
+    if examples:
+        file = examples[0].file
+        photo, is_alike = decode(file, file.name, LONGEST_SIDE)
         copy = offer(file.read_bytes(), file.name)["path"] if is_alike else ""
-        opening = segment_for_page(first, open_photo(file, longest=LONGEST_SIDE), file.stem, copy)
+        opening = result_for_page(first, photo, first(photo), file.stem, copy)
     with gr.Row(elem_id="page"):
         with gr.Column(scale=1, min_width=240, elem_id="intake"):
             if words := about(first if len(networks) == 1 else None, note):
                 gr.HTML(words, elem_id="about", apply_default_css=False)
             chooser = build_chooser(networks)
-            photo = gr.Image(
+            given = gr.Image(
                 sources=["upload", "webcam"],
                 label="Photo",
                 show_label=False,
@@ -111,12 +114,12 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
             )
             gr.HTML(LIMITS, elem_id="limits", apply_default_css=False)
             if examples:
-                build_examples(examples, photo)
+                build_examples(examples, given)
             several = build_gallery()
         with gr.Column(scale=4, min_width=320, elem_id="result"):
             shown = viewer.build_viewer(opening)
-    photo.change(None, photo, None, js=TELL.format(target="#viewer figure", event="fcn-photo"))
-    _add_runs(networks, chooser, photo, shown)
+    given.change(None, given, None, js=TELL.format(target="#viewer figure", event="fcn-photo"))
+    _add_runs(networks, chooser, given, shown)
     _add_gallery(networks, chooser, several)
     return chooser, shown
 
@@ -172,11 +175,7 @@ def keep_no_inputs() -> None:
     would show anybody under this page's address what a stranger made it say.
     """
     # There is no setting for it.
-    SessionState._update_value_in_config = _forget  # type: ignore[method-assign]
-
-
-def _forget(self: SessionState, key: int, value: Any) -> None:
-    pass
+    SessionState._update_value_in_config = lambda *_: None  # type: ignore[method-assign]
 
 
 class SmallBodies:
@@ -239,8 +238,8 @@ def about(segmenter: Segmenter | None, note: str = "") -> str:
     """
     lines = []
     if segmenter:
-        names = [name for name in segmenter.classes if name != BACKGROUND]
-        lines.append(f"<p>Finds {escape(listed(names, 12))}.</p>")
+        names = listed(things(segmenter.classes), 12)
+        lines.append(f"<p>Finds {escape(names)}.</p>")
         lines.append(f'<p class="quiet">{escape(weights_line(segmenter))}</p>')
     if note:
         lines.append(f'<p class="quiet">{escape(note)}</p>')
@@ -257,12 +256,12 @@ def _answer(networks: Networks, source: Any, given: Given, shown: str = "") -> d
     """What the viewer is to show of a photo, of which a browser may have a file already."""
     segmenter = pick(networks, source)
     try:
-        image = given.open(LONGEST_SIDE)
-        file = shown or (given.path if is_shown_alike(given.path, LONGEST_SIDE) else "")
-        payload = segment_for_page(segmenter, image, given.stem, file)
+        image, is_alike = given.decode(LONGEST_SIDE)
+        file = shown or (given.path if is_alike else "")
+        payload = result_for_page(segmenter, image, segmenter(image), given.stem, file)
     except InputError as error:
         payload = viewer.failure(str(error))
-    return {**payload, "name": given.stem, "of": given.path, "weights": source}
+    return {**payload, "of": given.path, "weights": source}
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..photo import PhotoError, open_photo
+from ..photo import PhotoError
+from .decoder import decode
 
 NO_LINKS = "Send the file itself, not a link to it."
 
@@ -74,9 +75,13 @@ class Given(NamedTuple):
         Raises:
             PhotoError: If it is not here, or is no photo.
         """
+        return self.decode(longest)[0]
+
+    def decode(self, longest: int) -> tuple[Image.Image, bool]:
+        """Open it, and tell whether browsers show the file like that, see ``Decoder``."""
         if not self.path:
             raise PhotoError("There is no photo: upload one.")
-        return open_photo(self.check().path, self.name, longest)
+        return decode(self.check().path, self.name, longest)
 
 
 async def _refuse_link(url: str, cache_dir: str) -> str:

@@ -1,0 +1,131 @@
+"""What visitors send is decoded in a process of its own, within limits of memory and time.
+
+A file of a kilobyte can make a decoder ask for gigabytes, and one of a megabyte keep it busy for
+minutes. Each format has ways of its own to that, most of them before a pixel is decoded, so no look
+at the file tells. The convention: one process is kept and takes one photo at a time; one that
+breaks a limit is ended, and the next photo gets another.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..photo import PhotoError, is_shown_alike, open_photo
+
+MEMORY = 2_000_000_000  # bytes of addresses that the process may have
+SECONDS = 20.0  # for one photo
+ROOT = Path(__file__).parents[2]
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # or numpy would take addresses for every core
+
+
+class Decoder:
+    """Opens photos in a process of its own, which it starts when there is none.
+
+    Args:
+        seconds: That one photo may take.
+        memory: Bytes of addresses that the process may have; only where there is ``resource``.
+    """
+
+    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+        self._seconds, self._memory = seconds, memory
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, path: str | Path, name: str, longest: int = 0) -> tuple[Image.Image, bool]:
+        """Open a photo.
+
+        Args:
+            path: Its file.
+            name: What to call it in a message.
+            longest: As for ``open_photo``.
+
+        Returns:
+            What ``open_photo`` gives, and whether browsers show the file like that: see
+            ``is_shown_alike``.
+
+        Raises:
+            PhotoError: As ``open_photo``, or if it takes too much memory or time.
+        """
+        with self._turn:
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._start()
+            deadline = threading.Timer(self._seconds, self._process.kill)
+            deadline.start()
+            try:
+                return _ask(self._process, [os.path.abspath(path), name, longest])
+            except (OSError, EOFError) as error:
+                self._process.kill()
+                self._process.wait()
+                raise PhotoError(
+                    f"{name} takes more memory or time to open than a photo may: save it again."
+                ) from error
+            finally:
+                deadline.cancel()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", __name__, str(self._memory)],
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pipesize=1 << 20,
+            start_new_session=True,  # Ctrl-C is for who started it; it ends when its input does
+        )
+
+
+def _ask(process: subprocess.Popen[bytes], question: Sequence[Any]) -> tuple[Image.Image, bool]:
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(question).encode() + b"\n")
+    process.stdin.flush()
+    if not (line := process.stdout.readline()):
+        raise EOFError
+    answer = json.loads(line)
+    if "error" in answer:
+        raise PhotoError(answer["error"])
+    width, height = answer["size"]
+    pixels = process.stdout.read(3 * width * height)
+    if len(pixels) < 3 * width * height:
+        raise EOFError
+    return Image.frombytes("RGB", (width, height), pixels), answer["is_alike"]
+
+
+decode = Decoder()
+
+
+def limit_memory(most: int) -> None:
+    """Let this process have no more than so many bytes of addresses, where a system can."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def serve() -> None:
+    """Answer questions until there are no more, or the memory is too small for one."""
+    for line in sys.stdin.buffer:
+        path, name, longest = json.loads(line)
+        pixels = b""
+        try:
+            photo = open_photo(path, name, longest)
+            answer = {"size": photo.size, "is_alike": is_shown_alike(path, longest)}
+            pixels = photo.tobytes()
+        except PhotoError as error:
+            answer = {"error": str(error)}
+        except MemoryError:
+            return
+        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pixels)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    limit_memory(int(sys.argv[1]))
+    serve()
