@@ -15,7 +15,8 @@ import numpy as np
 from measuring import build_parser, draw_chart, draw_photo, report, summarise
 from PIL import Image
 
-from fcn.demo.answer import LONGEST_SIDE, describe
+from fcn.demo.answer import result_for_page
+from fcn.demo.viewer import LONGEST_SIDE
 from fcn.errors import InputError
 from fcn.inference.engines import OnnxEngine
 from fcn.inference.fusion import fuse
@@ -55,7 +56,7 @@ def answer(engine: OnnxEngine, file: Path, laps: Laps) -> None:
     names = segmenter.classes, segmenter.palette, segmenter.source
     segmentation = Segmentation(*found, *names, seconds=0)
     sent = str(file) if is_shown_alike(file, LONGEST_SIDE) else ""
-    laps.time("encode", lambda: describe(segmenter, photo, segmentation, "photo", sent))
+    laps.time("encode", lambda: result_for_page(segmenter, photo, segmentation, "photo", sent))
 
 
 def measure(model: Path, repeats: int) -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fcn.demo.answer import LONGEST_SIDE
 from fcn.demo.examples import Example, find_examples
 from fcn.demo.lesson import PARTS, bilinear_kernel, shapes_table
 from fcn.demo.subject import Part, Subject
+from fcn.demo.viewer import LONGEST_SIDE
 from fcn.photo import open_photo
 from fcn.segmenter import Segmenter
 
@@ -49,7 +49,7 @@ def tell_network(subject: Subject, example: Example) -> str:
     segmenter, seen = subject.segmenter, subject.seen
     return (
         f"Network: `{segmenter.source}`, engine {segmenter.engine}. Photo:"
-        f" `{Path(example.path).name}` of the package {example.package}, seen at {seen.width} x"
+        f" `{example.file.name}` of the package {example.package}, seen at {seen.width} x"
         f" {seen.height} pixels. Machine: {platform.machine()}."
     )
 
@@ -112,7 +112,7 @@ def main(checkpoint: str, text: Path = TEXT) -> None:
     """Draw and tabulate all parts, beside the text."""
     segmenter = Segmenter.load(checkpoint)
     example, *_ = find_examples(segmenter.classes)
-    subject = Subject(segmenter, open_photo(str(example.file), longest=LONGEST_SIDE))
+    subject = Subject(segmenter, open_photo(example.file, longest=LONGEST_SIDE))
     for number, (make, _) in enumerate(PARTS.values(), 1):
         file = text.with_name(f"{text.stem}-{number}.jpg")
         draw(make(subject)).savefig(file, pil_kwargs={"quality": 82})

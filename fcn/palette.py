@@ -133,13 +133,18 @@ def distinct(count: int) -> list[Color]:
     return [_hue(i / count, lightness=(0.35, 0.55, 0.75)[i % 3]) for i in range(count)]
 
 
+def things(classes: Sequence[str]) -> list[str]:
+    """The classes without ``background``: what a network finds, and what is painted."""
+    return [name for name in classes if name != BACKGROUND]
+
+
 def safe_colors(classes: Sequence[str]) -> list[Color] | None:
     """Return colours that colour-blind eyes tell apart, or None for more than twelve classes.
 
     Args:
         classes: Names in label order. ``background`` is black and does not count.
     """
-    painted = [name for name in classes if name != BACKGROUND]
+    painted = things(classes)
     if len(painted) > len(_COLOR_BLIND_SAFE):
         return None
     colors = dict(zip(painted, _COLOR_BLIND_SAFE, strict=False))

@@ -189,6 +189,17 @@ def test_run_is_cancelled_and_what_is_done_stays(visit, monkeypatch):
     expect_state(visitor, "done")
 
 
+def test_a_second_run_begins_with_an_empty_bar(visit):
+    visitor, given = visit(), photos(61)
+    give(visitor, given)
+    expect_state(visitor, "done")
+    visitor.page.route("**/upload*", lambda route: None)  # it never comes to an end
+    give(visitor, given)
+    expect_state(visitor, "running")
+    bar = visitor.gallery.get_by_role("progressbar", name="Photos done")
+    expect(bar).to_have_js_property("value", 0)
+
+
 def test_what_is_done_outlives_a_reload(visit, served, monkeypatch):
     visitor, given, go = visit(), photos(62), threading.Event()
     segment, done = Segmenter.__call__, []
@@ -286,7 +297,7 @@ def test_more_photos_than_are_taken_are_left_out_and_told(visit):
     visitor.gallery.locator("input[type=file]").set_input_files(chosen)
     expect_state(visitor, "done")
     expect(visitor.gallery.get_by_role("status")).to_have_text(
-        "24 of 24 photos segmented by colors; 2 more left out, as 24 is the most at once"
+        "24 of 24 photos segmented by colors; 2 more left out (at most 24 at once)"
     )
     expect(visitor.gallery.locator("li b")).to_have_text([one["name"] for one in chosen[:24]])
     assert sum("/upload" in url for url in visitor.requests) == 24

@@ -89,6 +89,22 @@ def test_a_photo_that_is_opened_from_the_list_is_told_of(visit, told):
     np.testing.assert_array_equal(np.asarray(seen), np.asarray(photos[1]))
 
 
+def test_a_photo_that_comes_too_late_to_be_shown_is_not_told_of(visit, told, monkeypatch):
+    visitor, photos, go = visit(), [scene(88), scene(89, (90, 60))], threading.Event()
+    files = [file(f"{name}.png", png(photo)) for name, photo in zip("ab", photos, strict=True)]
+    visitor.gallery.locator("input[type=file]").set_input_files(files)
+    expect(visitor.gallery).to_have_attribute("data-state", "done")
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    visitor.upload(scene(87), "busy", name="late.png")
+    visitor.gallery.locator("li button").nth(1).click()
+    expect(visitor.canvas).to_have_js_property("width", 90)
+    go.set()
+    visitor.page.wait_for_timeout(1000)  # for the answer that nobody waits for
+    open_tab(visitor)
+    expect_told(visitor, "b")
+
+
 def test_an_open_lesson_follows_the_photo_whose_run_ends(visit, told, monkeypatch):
     visitor, first, second, go = visit(), scene(96), scene(97, (60, 90)), threading.Event()
     visitor.upload(first, name="first.png")

@@ -25,8 +25,9 @@ def table(*rows: str) -> str:
 
 
 def test_a_bundled_checkpoint_is_told_in_full():
-    text = model_tab.describe(network(STREET))
-    metrics = checkpoint.read_json(STREET, "metrics.json")
+    segmenter, metrics = network(STREET), checkpoint.read_json(STREET, "metrics.json")
+    segmenter.classes = tuple(metrics["classes"])
+    text = model_tab.describe(segmenter)
     training = checkpoint.read_json(STREET, "training.json")
     assert f"<td>{100 * metrics['mean_iou']:.1f} %" in text
     for name, iou in metrics["per_class_iou"].items():
@@ -55,10 +56,10 @@ def test_strides_engines_and_calibration(tmp_path):
     segmenter.temperature, segmenter.absent_below = 1.5, 0.8
     text = model_tab.describe(segmenter)
     assert "<dd>1.50: calibration error 3.1 %, without it 6.2 %, as served 4.2 %" in text
-    assert "<dt>Finds a class<dd>if somewhere 80.0 % probable<" in text
+    assert "<dt>Finds a class<dd>if 80.0 % probable at its surest place<" in text
     config = {**checkpoint.read_json(STREET, "config.json"), "presence": True}
     with_presence = model_tab.facts(segmenter, config, {}, {})
-    assert "80.0 % probable, by its scores times its presence in the whole" in with_presence
+    assert "at its surest place, by its scores times its presence in the whole" in with_presence
     assert '<th scope="col">torch<th scope="col">int8' in text
     assert '<th scope="row">mean IoU<td>50.0 %<td>37.5 %' in text
     assert text.count("mean IoU at stride") == 3
@@ -67,7 +68,8 @@ def test_strides_engines_and_calibration(tmp_path):
 
 def test_classes_come_best_first_and_those_without_a_score_last(tmp_path):
     scores = {"mean_iou": 0.5, "per_class_iou": {"pole": None, "sign": 0.25, "road": 1.0}}
-    text = model_tab.class_table(scores)
+    scores["per_class_iou"]["of another network"] = 1.0
+    text = model_tab.class_table(["pole", "sign", "road", "unscored"], scores)
     assert text.endswith(
         table(
             '<th scope="row">road<td>100.0 %<td class="bar"><i style="width:100.0%"></i>',
@@ -120,9 +122,12 @@ def test_a_damaged_file_is_as_none(tmp_path):
 
 def test_pictures_of_a_run_come_first_and_all_are_shown(tmp_path):
     for name in ("a.png", "confusion.png", "progress.png", "no.svg"):
-        (tmp_path / name).write_bytes(name.encode())
+        (tmp_path / name).write_bytes(model_tab.PNG + name.encode())
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "secret").write_text("a key")
+    (tmp_path / "link.png").symlink_to("secret")
     pictures = model_tab.find_pictures(network(tmp_path))
-    assert [Path(one["file"]["path"]).read_text() for one in pictures] == [
-        *("progress.png", "confusion.png", "a.png")
+    assert [Path(one["file"]["path"]).read_bytes()[len(model_tab.PNG) :] for one in pictures] == [
+        *(b"progress.png", b"confusion.png", b"a.png")
     ]
     assert pictures[2]["title"] == "a.png"

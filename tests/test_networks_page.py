@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gradio.utils import get_upload_folder
+from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 from test_look import serious
@@ -63,6 +65,18 @@ def visit_both(chromium: Browser, both: Served) -> Iterator[Callable[..., Visito
 
 def expect_found(visitor: Visitor, photo: Image.Image, found: Segmentation) -> None:
     visitor.expect_pixels(blend(photo, found, painted(found, 0.6)))
+
+
+def test_each_network_of_the_api_answers_at_its_own_stride(both, tiny, tmp_path, monkeypatch):
+    scene(86).save(tmp_path / "photo.png")
+    given = {"photo": handle_file(tmp_path / "photo.png"), "api_name": "/segment"}
+    client = Client(both.url, verbose=False)
+    monkeypatch.setattr(tiny, "stride", 32)
+    for stride, choices in ((32, {}), (32, {"stride": None}), (16, {"stride": 16})):
+        labels, *_ = client.predict(**given, **choices, network=tiny.source)
+        with Image.open(labels) as ids:
+            expected = tiny(scene(86), stride).labels
+            np.testing.assert_array_equal(np.asarray(ids), expected)
 
 
 def test_another_network_sees_the_same_photo(visit_both, colors, tiny):

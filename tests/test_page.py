@@ -71,10 +71,10 @@ def test_found_line(labels, line):
 
 
 def test_unlike_photo_is_met_with_doubt_and_faint_colours(segmenter, photo, monkeypatch):
-    sure = answer.segment_for_page(segmenter, photo, "photo")
+    sure = answer.result_for_page(segmenter, photo, segmenter(photo), "photo")
     assert (sure["caution"], sure["opacity"], sure["name"]) == ("", 1.0, "photo")
     monkeypatch.setattr(segmenter, "doubt_below", 1.1)
-    unsure = answer.segment_for_page(segmenter, photo, "photo")
+    unsure = answer.result_for_page(segmenter, photo, segmenter(photo), "photo")
     assert unsure["caution"] == answer.DOUBT
     assert unsure["opacity"] == answer.DOUBTFUL_OPACITY
 

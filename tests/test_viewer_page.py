@@ -517,7 +517,7 @@ def test_keys_can_be_kept_to_the_photo(visit):
     visitor.upload(scene(16))
     keys, shown = visitor.page.keyboard, visitor.control("Show overlay")
     visitor.page.get_by_role("button", name="Keys").click()
-    visitor.page.get_by_label("They work anywhere on the page").uncheck()
+    visitor.page.get_by_label("Keys work anywhere on the page").uncheck()
     keys.press("Escape")
     visitor.page.get_by_role("button", name="Example: Lion").focus()
     keys.press("o")
@@ -545,6 +545,19 @@ def test_filter_finds_one_of_many_classes(visit, monkeypatch):
     expect(rows.locator("th")).to_have_text("class 29")
     own = blend(photo, many, dict.fromkeys(classes, 0.6), colors=list(palette))
     visitor.expect_pixels(own)
+    visitor.canvas.press("n")
+    expect(rows.get_by_role("button")).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_legend_keeps_its_place_while_there_is_nothing_in_it(visit):
+    visitor = visit(390)
+    visitor.upload(scene(19))
+    rows = visitor.figure.locator(".fcn-rows")
+    height = rows.bounding_box()["height"]
+    assert height > 100
+    visitor.upload_bytes("bad.png", b"nothing", "failed")
+    expect(visitor.figure.locator("tbody tr")).to_have_count(0)
+    assert rows.bounding_box()["height"] == height
 
 
 def test_while_the_network_runs_the_new_photo_stands_alone(visit, monkeypatch):

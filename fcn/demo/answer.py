@@ -9,42 +9,32 @@ from typing import Any
 
 from PIL import Image
 
-from ..palette import BACKGROUND
+from ..palette import BACKGROUND, things
 from ..segmentation import Segmentation
 from ..segmenter import Segmenter
 from . import viewer
 
-LONGEST_SIDE = 1600  # pixels of a photo on the page; web/paint.js has it too
 LEAST_SHARE = 0.01  # of the photo, for a class to be worth naming
 DOUBTFUL_OPACITY = 0.25
-DOUBT = "This photo looks unlike those the network was trained on: take the colours with caution."
+DOUBT = "This photo looks unlike those the network was trained on: treat the result with caution."
 
 
-def segment_for_page(
-    segmenter: Segmenter, photo: Image.Image, name: str, file: str = ""
-) -> dict[str, Any]:
-    """Segment a photo of at most ``LONGEST_SIDE`` for the viewer.
-
-    Args:
-        segmenter: What segments.
-        photo: The photo.
-        name: What it is called, without an ending.
-        file: An upload that browsers show as this very photo, if there is one.
-
-    Raises:
-        InputError: If the weights are damaged.
-    """
-    return describe(segmenter, photo, segmenter(photo), name, file)
-
-
-def describe(
+def result_for_page(
     segmenter: Segmenter,
     photo: Image.Image,
     segmentation: Segmentation,
     name: str,
     file: str = "",
 ) -> dict[str, Any]:
-    """Describe a segmented photo to the viewer, faintly and with a caution where it is doubtful."""
+    """Describe a segmented photo to the viewer, faintly and with a caution where it is doubtful.
+
+    Args:
+        segmenter: What segmented it.
+        photo: Of at most ``LONGEST_SIDE``.
+        segmentation: What was found in it.
+        name: What it is called, without an ending.
+        file: An upload that browsers show as this very photo, if there is one.
+    """
     doubtful = segmentation.mean_confidence < segmenter.doubt_below
     return viewer.result(
         photo,
@@ -64,8 +54,7 @@ def found_line(segmentation: Segmentation) -> str:
         return f"Found {listed(names, 5)} in {segmentation.seconds:.1f} s."
     if traces := named(segmentation, least=0):
         return f"Found no more than a trace of {listed(traces, 5)}."
-    known = [name for name in segmentation.classes if name != BACKGROUND]
-    return f"Found nothing: this network knows {listed(known, 6)}."
+    return f"Found nothing: this network knows {listed(things(segmentation.classes), 6)}."
 
 
 def named(segmentation: Segmentation, least: float = LEAST_SHARE) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import gradio as gr
 
-from ..palette import BACKGROUND
+from ..palette import things
 from ..scores import score_line
 from ..segmenter import Segmenter
 from .answer import listed
-from .viewer import WEB
+from .viewer import read_web
 
 Networks = Mapping[str, Segmenter]
 TEMPLATE = "<fieldset><legend>Network</legend></fieldset>"
@@ -32,8 +32,8 @@ def build_chooser(networks: Networks) -> gr.HTML:
     return gr.HTML(
         next(iter(networks)),
         html_template=TEMPLATE,
-        css_template=(WEB / "chooser.css").read_text(encoding="utf-8"),
-        js_on_load=(WEB / "chooser.js").read_text(encoding="utf-8"),
+        css_template=read_web("chooser.css"),
+        js_on_load=read_web("chooser.js"),
         apply_default_css=False,
         visible=len(networks) > 1,
         elem_id="chooser",
@@ -43,11 +43,10 @@ def build_chooser(networks: Networks) -> gr.HTML:
 
 def describe(segmenter: Segmenter) -> dict[str, str]:
     """What the chooser says of a network: its source, which is its key, its name, and two lines."""
-    names = [name for name in segmenter.classes if name != BACKGROUND]
     return {
         "source": segmenter.source,
         "name": segmenter.name,
-        "classes": listed(names, 6),
+        "classes": listed(things(segmenter.classes), 6),
         "score": score_line(segmenter.metrics),
     }
 

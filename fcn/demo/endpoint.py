@@ -20,15 +20,14 @@ def add_endpoint(networks: Networks, **limits: Any) -> None:
         networks: What segments, by source.
         limits: Gradio's limits of concurrency.
     """
-    first = next(iter(networks.values()))
     with gr.Column(visible=False):
         gr.Button().click(
             build_endpoint(networks),
             [
                 gr.Image(label="Photo"),
                 gr.Number(OPACITY, label="Opacity of the overlay", minimum=0, maximum=1),
-                gr.Number(first.stride, label="Stride: 8, 16 or 32", precision=0),
-                gr.Dropdown(list(networks), value=first.source, label="Network"),
+                gr.Number(None, label="Stride: 8, 16 or 32; empty for the network's", precision=0),
+                gr.Dropdown(list(networks), value=next(iter(networks)), label="Network"),
             ],
             [gr.File(label="Labels"), gr.File(label="Overlay"), gr.JSON(label="Summary")],
             api_name="segment",
@@ -44,7 +43,7 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
     def segment(
         photo: dict[str, Any] | None,
         opacity: float | None = OPACITY,
-        stride: int = 8,
+        stride: int | None = None,
         network: str | None = first,
     ) -> tuple[str, str, dict[str, Any]]:
         """Segment a photo at its own size.
@@ -53,7 +52,8 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
             photo: A picture of any common kind, of at most 20 MB and 40 megapixels; in base64 it
                 has to have less than 1 MB.
             opacity: How much the colours cover the photo in the overlay, from 0 to 1.
-            stride: The finest score map that is used: 32, 16 or 8 pixels a score.
+            stride: The finest score map that is used: 32, 16 or 8 pixels a score; the network's own
+                if null.
             network: Where its weights came from, for a page that offers several; the first of them
                 if null.
 

@@ -12,56 +12,32 @@ from typing import NamedTuple
 import gradio as gr
 from gradio.data_classes import FileData
 
+from .viewer import QUIET, read_web
+
 
 class Example(NamedTuple):
-    """A photo in a package: its title, its place, and the classes that it shows."""
+    """A photo in an installed package: its title, its place, and the classes that it shows."""
 
     title: str
     package: str
-    path: str
+    file: Path
     shows: tuple[str, ...]
 
-    @property
-    def file(self) -> Path | None:
-        """Where it lies, or None if it is not installed."""
-        spec = find_spec(self.package)
-        if spec is None or spec.origin is None:
-            return None
-        file = Path(spec.origin).parent / self.path
-        return file if file.is_file() else None
 
-
-EXAMPLES = (
-    Example("Tower", "gradio", "media_assets/images/tower.jpg", ("sky", "building", "tree")),
-    Example("Portrait", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", ("person", "flag")),
-    Example("Lion", "gradio", "media_assets/images/lion.jpg", ("cat", "animal", "rock")),
+EXAMPLES = (  # title, package, place in it, and what it shows
+    ("Tower", "gradio", "media_assets/images/tower.jpg", ("sky", "building", "tree")),
+    ("Portrait", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", ("person", "flag")),
+    ("Lion", "gradio", "media_assets/images/lion.jpg", ("cat", "animal", "rock")),
 )
-
-SCRIPT = """
-for (const [index, { title, thumbnail }] of props.value.entries()) {
-  const picture = Object.assign(new Image(), { src: thumbnail.url, alt: '' });
-  const button = Object.assign(document.createElement('button'), { type: 'button' });
-  button.setAttribute('aria-label', `Example: ${title}`);
-  button.title = title;
-  button.append(picture);
-  button.addEventListener('click', () => trigger('choose', { index }));
-  element.querySelector('div').append(button);
-}
-"""
-CSS = """
-p { margin: 0 0 6px; color: var(--body-text-color-subdued); font-size: 0.875rem }
-div { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px }
-button { padding: 0; border-radius: 8px; overflow: hidden; cursor: pointer }
-button:hover img { opacity: 0.8 }
-button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 2px }
-img { display: block; width: 100%; aspect-ratio: 1; object-fit: cover }
-"""
 
 
 def find_examples(classes: Sequence[str]) -> list[Example]:
     """List the examples that are installed, those that show most of the classes first."""
-    known = {name.lower() for name in classes}
-    there = [one for one in EXAMPLES if one.file is not None]
+    known, there = {name.lower() for name in classes}, []
+    for title, package, path, shows in EXAMPLES:
+        spec = find_spec(package)
+        if spec and spec.origin and (file := Path(spec.origin).parent / path).is_file():
+            there.append(Example(title, package, file, shows))
     return sorted(there, key=lambda one: -len(known.intersection(one.shows)))
 
 
@@ -73,8 +49,8 @@ def build_examples(examples: Sequence[Example], photo: gr.Image) -> gr.HTML:
             for one in examples
         ],
         html_template="<p>Examples</p><div></div>",
-        css_template=CSS,
-        js_on_load=SCRIPT,
+        css_template=read_web("examples.css"),
+        js_on_load=read_web("examples.js"),
         apply_default_css=False,
         elem_id="examples",
     )
@@ -89,7 +65,6 @@ def build_examples(examples: Sequence[Example], photo: gr.Image) -> gr.HTML:
         photo,
         trigger_mode="always_last",
         queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
     return buttons

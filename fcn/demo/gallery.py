@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -29,11 +28,11 @@ from ..photo import MAX_MEGABYTES
 from ..segmentation import Segmentation, choose_stems, encode_png
 from ..segmenter import Segmenter
 from . import rle
-from .answer import LONGEST_SIDE, describe, listed, named
+from .answer import listed, named, result_for_page
 from .photo_input import offer, sent
-from .viewer import WEB, read_scripts
+from .viewer import LONGEST_SIDE, read_web
 
-MOST = 24  # photos at once; web/gallery.js has it too
+MOST = 24  # photos at once
 THUMBNAIL = (112, 112)
 SCRIPTS = ("keep.js", "gallery.js")
 
@@ -61,10 +60,11 @@ def build_gallery() -> gr.HTML:
     return gr.HTML(
         None,
         html_template=TEMPLATE,
-        css_template=(WEB / "gallery.css").read_text(encoding="utf-8"),
-        js_on_load=read_scripts(SCRIPTS),
+        css_template=read_web("gallery.css"),
+        js_on_load=read_web(*SCRIPTS),
         apply_default_css=False,
         elem_id="several",
+        most=MOST,
     )
 
 
@@ -88,7 +88,7 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
     items: list[dict[str, Any]] = [{"name": name, "state": "waiting"} for name, _ in files]
     folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
     results = folder / "segments.zip"
-    run, palette = time.time_ns() // 1000, segmenter.palette
+    palette = segmenter.palette
     if given.get("palette") != "own" and (safe := safe_colors(segmenter.classes)):
         palette = tuple(safe)
     for i, ((name, path), stem) in enumerate(zip(files, stems, strict=True)):
@@ -98,7 +98,7 @@ def segment_all(segmenter: Segmenter, given: Any) -> Iterator[dict[str, Any]]:
             items[i] = {"name": name, "state": "failed", "line": str(error)}
         file = FileData(path=str(results)).model_dump() if results.exists() else None
         told = {"turn": given.get("turn"), "network": segmenter.name}
-        yield {"run": run, **told, "items": list(items), "zip": file}
+        yield {**told, "items": list(items), "zip": file}
 
 
 def _segment_one(
@@ -118,7 +118,7 @@ def _segment_one(
     overlay = shown.overlay(photo)
     _add(results, stem, shown, overlay)
     names = named(segmentation)
-    payload = describe(segmenter, photo, segmentation, stem)
+    payload = result_for_page(segmenter, photo, segmentation, stem)
     return {
         "name": name,
         "state": "done",

@@ -4,7 +4,7 @@ The convention: nothing is computed before the tab is opened, and then once a ph
 constant and ``web/learn.js`` writes every name as text: class names come with the weights.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
 
@@ -15,13 +15,13 @@ from ..data.shapes import draw_scene
 from ..errors import InputError
 from ..photo import open_photo
 from ..segmenter import Segmenter
-from .answer import LONGEST_SIDE
+from .chooser import Networks, pick
 from .examples import find_examples
 from .excerpt import Excerpt
 from .lesson import SCENE, tell
 from .photo_input import Given, offer, shown_photo
 from .subject import Part, Picture
-from .viewer import WEB
+from .viewer import LONGEST_SIDE, QUIET, read_web
 
 TEMPLATE = """
 <div class="lesson">
@@ -37,33 +37,28 @@ FAILED: dict[str, Any] = {
 }
 
 
-def build_learn_tab(
-    pick: Callable[..., Segmenter],
-    viewer: gr.HTML,
-    choice: Sequence[gr.HTML] = (),
-    **queue: Any,
-) -> gr.Tab:
+def build_learn_tab(networks: Networks, chooser: gr.HTML, viewer: gr.HTML, **queue: Any) -> None:
     """Place the tab; to be called within ``gr.Tabs``.
 
     Args:
-        pick: Gives the network, from the values of ``choice``.
+        networks: By source.
+        chooser: Which of them tells.
         viewer: What shows the photo that is told of; an example stands in for none.
-        choice: Components that say which network.
         queue: How the network is shared, as Gradio's events take it.
     """
     with gr.Tab("How it works", elem_id="learn") as tab:
         lesson = gr.HTML(
             None,
             html_template=TEMPLATE,
-            css_template=(WEB / "learn.css").read_text(encoding="utf-8"),
-            js_on_load=(WEB / "learn.js").read_text(encoding="utf-8"),
+            css_template=read_web("learn.css"),
+            js_on_load=read_web("learn.js"),
             apply_default_css=False,
             elem_id="lesson",
         )
         last = gr.State()  # the photo and the network that are told of
 
-    def open_tab(value: Any, last: Any, *chosen: Any) -> Iterator[tuple[Any, Any]]:
-        segmenter, photo = pick(*chosen), (value or {}).get("photo")
+    def open_tab(value: Any, last: Any, source: Any) -> Iterator[tuple[Any, Any]]:
+        segmenter, photo = pick(networks, source), (value or {}).get("photo")
         wanted = photo, segmenter.source
         if wanted == last:
             yield gr.skip(), gr.skip()
@@ -71,18 +66,16 @@ def build_learn_tab(
         yield BUSY, None
         yield answer(segmenter, value if photo else None), wanted
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     for asked in (tab.select, viewer.lesson):  # the latter if a run ends while the tab is open
         run = asked(
             open_tab,
-            [viewer, last, *choice],
+            [viewer, last, chooser],
             [lesson, last],
             trigger_mode="always_last",
-            **quiet,
+            **QUIET,
             **queue,
         )
-        run.failure(lambda: FAILED, None, lesson, queue=False, **quiet)
-    return tab
+        run.failure(lambda: FAILED, None, lesson, queue=False, **QUIET)
 
 
 def answer(segmenter: Segmenter, value: Any = None) -> dict[str, Any]:
@@ -104,9 +97,8 @@ def choose_photo(segmenter: Segmenter, given: Given | None) -> tuple[Image.Image
     """The photo given, else the example that shows most of the classes, else a drawn scene."""
     if given:
         return given.open(LONGEST_SIDE), given.stem
-    for example in find_examples(segmenter.classes):
-        if example.file:
-            return open_photo(example.file, longest=LONGEST_SIDE), "an example"
+    if examples := find_examples(segmenter.classes):
+        return open_photo(examples[0].file, longest=LONGEST_SIDE), "an example"
     return draw_scene(SCENE, 480)[0], "a drawn scene"
 
 

@@ -216,7 +216,7 @@ def tell_classifier(subject: Subject) -> Part:
     words = (
         f"ImageNet's classifier is cut off. In its place score_fr, a 1x1 convolution of fc7,"
         f" scores {count} classes in each of {width} x {height} cells. It starts at zero,"
-        " where all classes are as likely, and learns fast on top of convolutions that know"
+        " where all classes are equally likely, and learns fast on top of convolutions that know"
         " pictures already: transfer learning. Orange is a score above 0 and blue one below; the"
         " class with the highest score is the one that is found in a cell."
     )

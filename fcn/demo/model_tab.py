@@ -7,32 +7,23 @@ this project writes, is a dash or left out, and all of its text is escaped where
 import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from .. import checkpoint
 from ..errors import InputError
-from ..palette import BACKGROUND
+from ..palette import things
 from ..scores import PICTURES, TITLES, percent
 from ..segmenter import Segmenter
 from .chooser import Networks, pick
 from .photo_input import offer
-from .viewer import WEB
+from .viewer import QUIET, read_web
 
 LARGEST = 1e12  # numbers beyond it are no measurement, infinity among them
-SHOW_PICTURES = """
-function show() {
-  element.querySelector('.pictures').replaceChildren(...props.value.map(({ title, file }) => {
-    const figure = document.createElement('figure'), caption = document.createElement('figcaption');
-    caption.textContent = title;
-    figure.append(caption, Object.assign(new Image(), { src: file.url, alt: title }));
-    return figure;
-  }));
-}
-watch('value', show);
-show();
-"""
+LARGEST_PICTURE = 5_000_000  # bytes
+PNG = b"\x89PNG\r\n\x1a\n"  # what such a file begins with
 
 
 def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
@@ -45,7 +36,7 @@ def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
     first = next(iter(networks.values()))
     # Once: what a browser may ask for again and again must not fill the disk.
     pictures_of = {source: find_pictures(one) for source, one in networks.items()}
-    css = (WEB / "model.css").read_text(encoding="utf-8")
+    css = read_web("model.css")
     with gr.Row(elem_id="model"):
         numbers = gr.HTML(
             describe(first), css_template=css, apply_default_css=False, elem_id="numbers"
@@ -54,7 +45,7 @@ def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
             pictures_of[first.source],
             html_template='<div class="pictures"></div>',
             css_template=css,
-            js_on_load=SHOW_PICTURES,
+            js_on_load=read_web("model.js"),
             apply_default_css=False,
             elem_id="pictures",
         )
@@ -69,8 +60,7 @@ def build_model_tab(networks: Networks, chooser: gr.HTML) -> None:
         [numbers, pictures],
         trigger_mode="always_last",
         queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
 
 
@@ -78,13 +68,12 @@ def describe(segmenter: Segmenter) -> str:
     """Say in HTML what a checkpoint's files say in JSON."""
     metrics, training = read(segmenter, "metrics.json"), read(segmenter, "training.json")
     config = read(segmenter, "config.json")
-    names = [name for name in segmenter.classes if name != BACKGROUND]
     parts = [
         f"<h2>{escape(segmenter.name)}</h2>",
-        f"<p>Finds {escape(', '.join(names))}.</p>",
+        f"<p>Finds {escape(', '.join(things(segmenter.classes)))}.</p>",
         facts(segmenter, config, metrics, training),
         *titled("Scores", score_table(metrics)),
-        *titled("IoU of each class", class_table(metrics)),
+        *titled("IoU of each class", class_table(segmenter.classes, metrics)),
         *titled("Train it again", command(segmenter)),
     ]
     return "\n".join(parts)
@@ -125,9 +114,9 @@ def count(value: Any, *keys: str) -> str:
 
 
 def text(value: Any, *keys: str) -> str:
-    """``find``, if it leads to words."""
+    """``find``, if it leads to words: so many of them as a line may have."""
     found = find(value, *keys)
-    return found if isinstance(found, str) else ""
+    return found[:200] if isinstance(found, str) else ""
 
 
 def facts(
@@ -149,7 +138,9 @@ def facts(
     lines["Sees a photo at"] = f"{size} pixels on the long side" if size else "its own size"
     lines["Temperature"] = temperature_line(segmenter, metrics)
     if segmenter.absent_below:
-        lines["Finds a class"] = f"if somewhere {percent(segmenter.absent_below)} probable"
+        lines["Finds a class"] = (
+            f"if {percent(segmenter.absent_below)} probable at its surest place"
+        )
         if config.get("presence"):
             lines["Finds a class"] += ", by its scores times its presence in the whole photo"
     lines["Engine"] = ENGINE_TITLES.get(segmenter.engine, segmenter.engine)
@@ -196,10 +187,11 @@ def score_table(metrics: dict[str, Any]) -> str:
     return html_table(["", *engines], [row for row in rows if set(row[1:]) - {"-"}])
 
 
-def class_table(metrics: dict[str, Any]) -> str:
+def class_table(classes: Sequence[str], metrics: dict[str, Any]) -> str:
     """IoU of each class with a bar, best first, as HTML; empty if there is none."""
     scores = find(metrics, "per_class_iou")
-    known = {name: number(scores, name) for name in scores} if isinstance(scores, dict) else {}
+    there = [name for name in classes if isinstance(scores, dict) and name in scores]
+    known = {name: number(scores, name) for name in there}
     names = sorted(known, key=lambda name: -(known[name] or 0))
     rows = [[name, percent(known[name])] for name in names]
     return html_table(["class", "IoU", ""], rows, [known[name] or 0 for name in names])
@@ -248,9 +240,18 @@ def command(segmenter: Segmenter) -> str:
 
 def find_pictures(segmenter: Segmenter) -> list[dict[str, Any]]:
     """The pictures in a checkpoint's folder with their titles, those that a run writes first."""
-    there = {one.name: one for one in segmenter.folder.glob("*.png")} if segmenter.folder else {}
+    files = segmenter.folder.glob("*.png") if segmenter.folder else ()
+    there = {one.name: one for one in files if is_picture(one)}
     names = [*(one for one in PICTURES if one in there), *sorted(there.keys() - PICTURES)]
     return [
         {"title": PICTURES.get(name, name), "file": offer(there[name].read_bytes(), name)}
         for name in names
     ]
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file is a PNG, and not by its name alone: a link may lead to a secret."""
+    if not file.is_file() or file.stat().st_size > LARGEST_PICTURE:
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(PNG)) == PNG

@@ -19,13 +19,15 @@ import numpy as np
 from gradio.data_classes import FileData
 from PIL import Image
 
+from ..inference.fusion import STRIDES
 from ..palette import BACKGROUND, hex_code, safe_colors
 from ..segmentation import Segmentation, encode_png
-from ..segmenter import STRIDES
 from .photo_input import offer
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = ("keep.js", "viewer.js", "paint.js", "legend.js", "stage.js", "save.js", "controls.js")
+LONGEST_SIDE = 1600  # pixels of a photo on the page
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # of events
 SMALL = 640 * 480  # pixels up to which a photo goes to the browser as it is, as PNG
 
 TEMPLATE = """
@@ -64,7 +66,7 @@ TEMPLATE = """
         <div class="fcn-switch" role="radiogroup" aria-label="Compare">
           <label><input type="radio" name="fcn-compare" value="off" checked><span>Off</span>
           </label><label><input type="radio" name="fcn-compare" value="photo"><span>Photo</span>
-          </label><label title="The same weights with no, one and two skip connections">
+          </label><label>
           <input type="radio" name="fcn-compare" value="strides"><span>32s 16s 8s</span></label>
         </div>
       </div>
@@ -114,19 +116,19 @@ TEMPLATE = """
       <dt><kbd>← ↑ ↓ →</kbd></dt><dd>move a slider, a divider, or the zoomed photo</dd>
     </dl>
     <label><input class="fcn-anywhere" type="checkbox" checked>
-      They work anywhere on the page, not only on the photo</label>
+      Keys work anywhere on the page, not only on the photo</label>
     <form method="dialog"><button>Close</button></form>
   </dialog>
 </figure>
 """
 
 
-def read_scripts(names: Sequence[str]) -> str:
-    """Put scripts of the page together, in this order."""
+def read_web(*names: str) -> str:
+    """Put files of ``web`` together, in this order."""
     return "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
 
 
-def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -> gr.HTML:
+def build_viewer(value: dict[str, Any] | None = None) -> gr.HTML:
     """Place the live overlay on the page.
 
     Its events ask: ``segment`` for a ``result`` or ``failure`` of the new photo, ``again`` for that
@@ -136,7 +138,6 @@ def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -
 
     Args:
         value: What it opens with: ``result`` or None.
-        elem_id: Its id in the page.
 
     Returns:
         A component whose values are those of the functions below, or None for no photo.
@@ -144,10 +145,11 @@ def build_viewer(value: dict[str, Any] | None = None, elem_id: str = "viewer") -
     return gr.HTML(
         value,
         html_template=TEMPLATE,
-        css_template=(WEB / "viewer.css").read_text(encoding="utf-8"),
-        js_on_load=read_scripts(SCRIPTS),
+        css_template=read_web("viewer.css"),
+        js_on_load=read_web(*SCRIPTS),
         apply_default_css=False,
-        elem_id=elem_id,
+        elem_id="viewer",
+        longest=LONGEST_SIDE,
     )
 
 
@@ -221,16 +223,11 @@ def _layer(segmentation: Segmentation) -> dict[str, Any]:
     safe = safe_colors(segmentation.classes)
     classes = [
         {
-            "id": one.id,
-            "name": one.name,
-            "color": hex_code(one.color),
-            "safe": hex_code(safe[one.id]) if safe else None,
-            "pixels": one.pixels,
-            "share": one.share,
-            "confidence": round(one.confidence, 4),
-            "painted": one.name != BACKGROUND,
+            **one,
+            "safe": hex_code(safe[one["id"]]) if safe else None,
+            "painted": one["name"] != BACKGROUND,
         }
-        for one in segmentation.found()
+        for one in segmentation.summary()["classes"]
     ]
     classes.sort(key=lambda one: not one["painted"])  # stable: the background comes last
     return {"mask": offer(mask_of(segmentation), "mask.zlib"), "classes": classes}

@@ -2,7 +2,7 @@
 // in the viewer. Gradio runs keep.js and this file as the body of a function of (element, trigger,
 // props, upload, watch). File names and sentences are only ever set as text.
 
-const MOST = 24; // the server's limit too
+const { most: MOST } = props; // photos at once
 const find = (selector) => element.querySelector(selector);
 const section = find('section'), input = find('input'), list = find('ul'), zip = find('a');
 const choose = find('.several-choose'), cancel = find('.several-cancel');
@@ -46,7 +46,7 @@ function row(item, index) {
   words.append(make('span', '', { textContent: item.line ?? '' }));
   button.append(picture, words);
   button.addEventListener('click', () => {
-    open(items[index]).scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    open(items[index]).scrollIntoView({ block: 'nearest' });
   });
   line.append(button);
   return line;
@@ -86,6 +86,7 @@ async function start(files) {
   by = '';
   zip.hidden = true;
   setItems(chosen.map(({ name }) => ({ name, state: 'waiting', line: 'Waiting' })));
+  setProgress(0);
   setState('running');
   for (const file of chosen) {
     status.textContent = `Uploading ${sent.length + 1} of ${chosen.length}`;
@@ -118,7 +119,7 @@ function load() {
 
 function finish(words, state) {
   const done = items.filter((item) => item.state === 'done').length;
-  const rest = leftOut ? `; ${leftOut} more left out, as ${MOST} is the most at once` : '';
+  const rest = leftOut ? `; ${leftOut} more left out (at most ${MOST} at once)` : '';
   setState(state);
   status.textContent = `${words}${done} of ${many(items.length)} segmented${by}${rest}`;
 }

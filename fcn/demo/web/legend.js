@@ -117,10 +117,11 @@ function isolate(id) {
   say(one ? `Only ${one.name}, ${shareText(one.share)} of the photo` : 'All classes');
 }
 
-// Isolates the next class of the legend (or the one before); past either end come all classes.
+// Isolates the next class in sight of the legend (or the one before); past either end come all.
 function step(by) {
   if (!scene) return;
-  const ids = [null, ...rowOf.keys()], at = Math.max(0, ids.indexOf(state.isolated));
+  const seen = [...rowOf.keys()].filter((id) => !rowOf.get(id).hidden);
+  const ids = [null, ...seen], at = Math.max(0, ids.indexOf(state.isolated));
   isolate(ids[(at + by + ids.length) % ids.length]);
   rowOf.get(state.isolated)?.scrollIntoView({ block: 'nearest' });
 }

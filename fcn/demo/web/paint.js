@@ -4,7 +4,7 @@
 // and blue of the photo turns into: shown = (1 - a) * ground + a * ink. An opacity slider changes
 // tables only; the view and the threshold change slots.
 
-const LONGEST_SIDE = 1600; // the server's limit too, which a photo still has to go through
+const { longest: LONGEST_SIDE } = props; // a photo has to be made so before the server has it
 const FADED = 0.2; // what is left of the ink where the network is unsure
 const UNSURE = 256, CONFIDENCE = 512, BARE = 768; // where each kind of slot begins
 const ENTRIES = 768; // of a table: 256 values for each of red, green and blue
@@ -167,10 +167,7 @@ function paintStrip({ start, stop, layer }) {
 
 function paint() {
   if (!scene) return;
-  const started = performance.now();
   setTables();
   for (const strip of strips()) if (strip.start < strip.stop) paintStrip(strip);
   pen.putImageData(scene.shown, 0, 0);
-  element.dataset.drawMs = (performance.now() - started).toFixed(2);
-  element.dataset.draws = 1 + +(element.dataset.draws ?? 0);
 }

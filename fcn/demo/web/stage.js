@@ -26,7 +26,6 @@ function classAt(event) {
 }
 
 function pointAt(event) {
-  const started = performance.now();
   tip.hidden = !scene?.main;
   if (tip.hidden) return;
   const { id, name, sure } = classAt(event);
@@ -36,7 +35,6 @@ function pointAt(event) {
   const x = Math.min(event.clientX - place.left + 14, place.width - tip.offsetWidth - 4);
   const y = Math.min(event.clientY - place.top + 18, place.height - tip.offsetHeight - 4);
   tip.style.transform = `translate(${x}px, ${y}px)`;
-  element.dataset.hoverMs = (performance.now() - started).toFixed(2);
 }
 
 function pointAway() {

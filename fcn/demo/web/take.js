@@ -32,7 +32,7 @@
     if (isLarge || !(isKnown || ending)) {
       event.stopPropagation();
       event.target.value = '';
-      const large = `is larger than ${LIMIT} MB, which is the most that is taken here.`;
+      const large = `is larger than the limit of ${LIMIT} MB.`;
       refuse(`${file.name} ${isLarge ? large : NO_PHOTO}`);
       return;
     }

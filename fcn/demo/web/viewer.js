@@ -85,7 +85,6 @@ function clear() {
   pointAway();
   canvas.width = canvas.height = 1;
   canvas.setAttribute('aria-label', 'No photo');
-  find('.fcn-rows').style.minHeight = `${rows.offsetHeight}px`; // what is below it stays in place
   rowOf.clear();
   rows.replaceChildren();
   resetZoom();
@@ -105,7 +104,6 @@ function put(photo, mask, payload) {
     if (!classes.has(state.isolated)) state.isolated = null;
     state.most = opacity;
     offerStrides(payload.trained);
-    find('.fcn-rows').style.minHeight = '';
     setLegend([...classes.values()]);
     showStrength();
     find('.fcn-size').textContent = `${photo.width} × ${photo.height}`;
@@ -147,7 +145,6 @@ async function show(payload) {
     if (photo) put(photo, mask, payload);
     tell(payload);
     if (result && document.querySelector('#lesson')?.checkVisibility()) trigger('lesson');
-    element.dataset.ready = mine;
     askForStrides();
   } catch {
     // A photo that the browser cannot read may be one that the server can.
@@ -243,7 +240,7 @@ function load() {
     show(payload);
     // The input lets go of a bad photo, so that it can be given again.
     if (payload.state === 'failed' && question === 'segment') trigger('forget');
-  }
+  } else if (result && payload.run !== result.run) props.value = result; // the lesson asks of it
 }
 
 function fail() {
@@ -267,7 +264,7 @@ function ownResult() {
 
 async function reopen(payload) {
   await Promise.all([photoOf(payload.photo), maskOf(payload.mask)]);
-  if (turn > 1) return; // the visitor was faster
+  if (awaited || (result && result.run !== opening?.run)) return; // the visitor was faster
   subject = payload;
   if (payload.mask) goBack('The page was reloaded');
   else show(payload);
