@@ -4,7 +4,8 @@ Starts ``app.py`` and asks it from outside. ``page-ready`` goes from the start o
 page; ``painted`` from the choice of a file in headless Chromium to the painted overlay;
 ``/segment`` from a file to labels, overlay and summary at the photo's own size, by Gradio's client.
 At last many large photos, to see whether memory grows. The convention: photos are JPEG files, and
-memory is that of the app, its peak since it started.
+memory is that of the app and of the process in which it opens photos; their peaks are added up,
+though they need not have been at once.
 """
 
 import base64
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from gradio_client import Client, handle_file
 from measuring import ROOT, build_parser, draw_chart, draw_photo, memory, report, summarise
 from page import FLAGS, UPLOAD
@@ -50,6 +52,12 @@ def served(model: Path, folder: Path) -> Iterator[tuple[str, int, float]]:
             yield url, app.pid, time.perf_counter() - start
         finally:
             app.terminate()
+
+
+def find_processes(process: int) -> list[psutil.Process]:
+    """A process and those that it started: the page opens photos in one of its own."""
+    first = psutil.Process(process)
+    return [first, *first.children(recursive=True)]
 
 
 def wait_for(url: str, app: "subprocess.Popen[bytes]", deadline: float) -> None:
@@ -106,7 +114,8 @@ def measure(model: Path, repeats: int, many: int, folder: Path) -> list[dict[str
     rows = []
 
     def add(name: str, size: tuple[int, int], seconds: list[float], process: int) -> None:
-        now, most = memory(process)
+        parts = [memory(one.pid) for one in find_processes(process)]
+        now, most = map(sum, zip(*parts, strict=True))
         row = summarise(name, "{}x{}".format(*size), seconds, memory_mb=now, peak_mb=most)
         rows.append(row)
 

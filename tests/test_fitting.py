@@ -89,7 +89,7 @@ def test_a_processor_fits_in_the_precision_that_it_is_fast_in_and_then_serves_in
     model, dtypes = build_tiny(CLASSES), set()
     model.backbone.classifier.register_forward_hook(lambda *told: dtypes.add(told[2].dtype))
     segmenter = Segmenter.of(model, "tiny")
-    fit(segmenter, *SHAPES, 80, progress=False)
+    fit(segmenter, *SHAPES, 32, progress=False)  # small, as many processors are slow in it
     assert dtypes == {torch.bfloat16}
     dtypes.clear()
     segmenter(SHAPES[1].read(0)[0])
@@ -328,4 +328,4 @@ def test_a_fit_needs_to_know_how_it_learned(
     checkpoint.write_json(folder / "training.json", training)
     capsys.readouterr()
     assert main(["fit", str(tiny_run)]) == 1
-    assert capsys.readouterr().err == f"{folder} does not say on what it was trained.\n"
+    assert capsys.readouterr().err.endswith(f"{folder} does not say on what it was trained.\n")
