@@ -12,11 +12,11 @@ from fcn.errors import InputError
 from fcn.training import memory
 from fcn.training.config import TrainConfig
 from fcn.training.learning import Objective
-from fcn.training.memory import Split, choose_split, is_out_of_memory, list_splits
+from fcn.training.memory import StepPlan, choose_plan, is_out_of_memory, list_plans
 from fcn.training.trainer import Trainer
 
 
-def choose(monkeypatch: pytest.MonkeyPatch, room: int) -> Split:
+def choose(monkeypatch: pytest.MonkeyPatch, room: int) -> StepPlan:
     """Split a step of four crops where a pass of more than ``room`` of them is refused.
 
     The refusal is made up: a process whose convolutions really ran out of a CPU's memory is of no
@@ -24,19 +24,19 @@ def choose(monkeypatch: pytest.MonkeyPatch, room: int) -> Split:
     """
     real = memory.rehearse
 
-    def rehearse(split: Split, *others: Any) -> None:
-        if split.crops > room - (not split.recompute and room < 2):
+    def rehearse(plan: StepPlan, *others: Any) -> None:
+        if plan.crops > room - (not plan.recompute and room < 2):
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        real(split, *others)
+        real(plan, *others)
 
     monkeypatch.setattr(memory, "rehearse", rehearse)
     config = TrainConfig(crop=(32, 32), batch_size=4)
     objective = Objective(build_tiny(["sky", "road"]), 8, torch.ones(2))
-    return choose_split(list_splits(config, 1), objective, config, Accelerator(cpu=True))
+    return choose_plan(list_plans(config, 1), objective, config, Accelerator(cpu=True))
 
 
 @pytest.mark.parametrize(
-    ("changes", "processes", "splits"),
+    ("changes", "processes", "plans"),
     [
         ({}, 1, [(1, 6, False), (2, 3, False), (3, 2, False), (6, 1, False), (6, 1, True)]),
         ({}, 3, [(1, 2, False), (2, 1, False), (2, 1, True)]),
@@ -45,17 +45,17 @@ def choose(monkeypatch: pytest.MonkeyPatch, room: int) -> Split:
     ],
 )
 def test_all_splits_take_the_batch_of_the_recipe(
-    changes: dict[str, Any], processes: int, splits: list[Split]
+    changes: dict[str, Any], processes: int, plans: list[StepPlan]
 ) -> None:
-    assert list_splits(TrainConfig(batch_size=6, **changes), processes) == splits
-    for one in splits:
+    assert list_plans(TrainConfig(batch_size=6, **changes), processes) == plans
+    for one in plans:
         assert processes * one[0] * one[1] == 6
 
 
 @pytest.mark.parametrize("changes", [{"accumulate": 4}, {"batch_size": 1}, {"batch_size": 5}])
 def test_what_cannot_be_split_evenly_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(InputError, match="cannot be split evenly among 2 processes"):
-        list_splits(TrainConfig(**{"batch_size": 6, **changes}), 2)
+        list_plans(TrainConfig(**{"batch_size": 6, **changes}), 2)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_a_trial_leaves_no_trace(tmp_path: Path) -> None:
         Trainer(TrainConfig(**small, **sizes, output=str(tmp_path), accumulate=accumulate))
         for accumulate in (0, 1)
     )
-    assert tried.split == untried.split
+    assert tried.plan == untried.plan
     assert not tried.optimizer.state
     state = torch.get_rng_state()
     config = tried.config
-    choose_split(list_splits(config, 1), tried.objective, config, tried.accelerator)
+    choose_plan(list_plans(config, 1), tried.objective, config, tried.accelerator)
     assert torch.equal(torch.get_rng_state(), state)
     losses = [
         [float(one.step(next(stream))) for _ in range(2)]

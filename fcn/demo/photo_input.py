@@ -38,18 +38,19 @@ class Given(NamedTuple):
     path: str
 
     @classmethod
-    def of(cls, value: dict[str, Any] | None) -> Self:
+    def of(cls, value: Any) -> Self:
         """Take what an image input holds, as an event without Gradio's ``preprocess`` gets it.
 
         Gradio itself would open the photo, wherever it is said to lie and at its full size, and
         say of a bad one what it likes.
         """
-        value = value or {}
-        path, url = value.get("path") or "", value.get("url") or ""
+        told = value if isinstance(value, dict) else {}
+        found = (told.get(key) for key in ("path", "url", "orig_name"))
+        path, url, name = (one if isinstance(one, str) else "" for one in found)
         if url.startswith("data:"):  # as the API's schema offers
             with suppress(ValueError):  # it is no base64: there is no photo
                 path = processing_utils.save_base64_to_cache(url, get_upload_folder())
-        return cls(value.get("orig_name") or Path(path).name, path)
+        return cls(name or Path(path).name, path)
 
     @property
     def stem(self) -> str:

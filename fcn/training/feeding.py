@@ -26,7 +26,7 @@ from ..data.transforms import Augmentation
 from ..errors import InputError
 from .config import TrainConfig
 from .devices import tell
-from .memory import Split
+from .memory import StepPlan
 
 
 def open_splits(config: TrainConfig) -> tuple[SegmentationDataset, SegmentationDataset]:
@@ -93,12 +93,12 @@ def build_samples(config: TrainConfig, train_set: SegmentationDataset) -> Augmen
 
 
 def draw_passes(
-    config: TrainConfig, samples: Augmented, split: Split, accelerator: Accelerator, start: int
+    config: TrainConfig, samples: Augmented, plan: StepPlan, accelerator: Accelerator, start: int
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """The (images, labels) of each pass of each step for one process, after ``start`` crops."""
     loader = DataLoader(
         samples,
-        batch_size=split.crops,
+        batch_size=plan.crops,
         sampler=EpochSampler(
             len(samples),
             config.seed,
@@ -115,7 +115,7 @@ def draw_passes(
     stream = iter(loader)
     while True:
         try:
-            yield list(itertools.islice(stream, split.passes))
+            yield list(itertools.islice(stream, plan.passes))
         except InputError as error:
             # A loader's process adds its traceback in front.
             told = str(error).rpartition(f"{InputError.__name__}: ")[2].strip()

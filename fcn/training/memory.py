@@ -22,7 +22,7 @@ from .learning import Objective, build_optimizer
 TRIAL_SHARE = 0.92  # of a GPU's memory
 
 
-class Split(NamedTuple):
+class StepPlan(NamedTuple):
     """How a process takes its share of a step.
 
     Attributes:
@@ -38,7 +38,7 @@ class Split(NamedTuple):
     def describe(self, processes: int) -> str:
         """Say who takes what.
 
-        >>> Split(2, 4, recompute=True).describe(3)
+        >>> StepPlan(2, 4, recompute=True).describe(3)
         'A step takes 24 crops (processes: 3, passes: 2, crops: 4; activations computed again).'
         """
         total = processes * self.passes * self.crops
@@ -49,8 +49,8 @@ class Split(NamedTuple):
         )
 
 
-def list_splits(config: TrainConfig, processes: int) -> list[Split]:
-    """The splits of a step that a config allows, the fastest first.
+def list_plans(config: TrainConfig, processes: int) -> list[StepPlan]:
+    """The plans of a step that a config allows, the fastest first.
 
     Raises:
         InputError: If the batch cannot be divided evenly.
@@ -63,22 +63,22 @@ def list_splits(config: TrainConfig, processes: int) -> list[Split]:
             f"--batch-size {config.batch_size} cannot be split evenly among {processes} processes"
             f" and into {config.accumulate or 'any number of'} passes."
         )
-    splits = [Split(one, share // one, config.checkpoint_activations) for one in even]
+    plans = [StepPlan(one, share // one, config.checkpoint_activations) for one in even]
     if not (config.accumulate or config.checkpoint_activations):
-        splits.append(splits[-1]._replace(recompute=True))
-    return splits
+        plans.append(plans[-1]._replace(recompute=True))
+    return plans
 
 
-def choose_split(
-    splits: list[Split],
+def choose_plan(
+    plans: list[StepPlan],
     objective: Objective,
     config: TrainConfig,
     accelerator: Accelerator,
-) -> Split:
+) -> StepPlan:
     """The first split that fits the memory of every process; one alone is not tried.
 
     Args:
-        splits: As ``list_splits`` gives them.
+        plans: As ``list_plans`` gives them.
         objective: What learns; it stays where and as it is.
         config: Of the run.
         accelerator: Of the run.
@@ -87,14 +87,14 @@ def choose_split(
         InputError: If none fits.
     """
     processes = accelerator.num_processes
-    if len(splits) == 1:
-        return splits[0]
-    for split in splits:
+    if len(plans) == 1:
+        return plans[0]
+    for plan in plans:
         with spared_memory(accelerator.device):
-            fits = torch.tensor(float(does_fit(split, objective, config, accelerator)))
+            fits = torch.tensor(float(does_fit(plan, objective, config, accelerator)))
         clear_device_cache(garbage_collection=True)
         if accelerator.reduce(fits.to(accelerator.device)) == processes:
-            return split
+            return plan
     height, width = config.crop
     raise InputError(
         f"A step on one crop of {height}x{width} does not fit the memory, even if activations are"
@@ -122,13 +122,13 @@ def spared_memory(device: torch.device) -> Iterator[None]:
 
 
 def does_fit(
-    split: Split, objective: Objective, config: TrainConfig, accelerator: Accelerator
+    plan: StepPlan, objective: Objective, config: TrainConfig, accelerator: Accelerator
 ) -> bool:
     """Whether a step fits the memory of this process; draws no random number."""
     device = accelerator.device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            rehearse(split, objective, config, accelerator)
+            rehearse(plan, objective, config, accelerator)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -137,22 +137,22 @@ def does_fit(
 
 
 def rehearse(
-    split: Split, objective: Objective, config: TrainConfig, accelerator: Accelerator
+    plan: StepPlan, objective: Objective, config: TrainConfig, accelerator: Accelerator
 ) -> None:
     """Take a step on noise with a copy of what learns."""
     device, layout = accelerator.device, find_layout(accelerator.device)
     trial = copy.deepcopy(objective).to(device)
     trial.to(memory_format=layout)
-    trial.checkpoint_activations(split.recompute)
+    trial.checkpoint_activations(plan.recompute)
     optimizer = build_optimizer(trial.model, config)
     # Gradients and AdamW's moments are there already in all passes and steps but the first.
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    images = torch.rand(split.crops, 3, *config.crop, device=device)
+    images = torch.rand(plan.crops, 3, *config.crop, device=device)
     images = images.contiguous(memory_format=layout)
-    labels = torch.randint(trial.model.num_classes, (split.crops, *config.crop), device=device)
+    labels = torch.randint(trial.model.num_classes, (plan.crops, *config.crop), device=device)
     with accelerator.autocast():
         loss = trial(images, labels)
     loss.backward()

@@ -38,7 +38,7 @@ from .devices import build_accelerator, find_layout, tell
 from .feeding import build_samples, draw_passes, open_splits
 from .fitting import describe_fitted, find_doubt, fit
 from .learning import Objective, build_model, build_optimizer, weigh_classes
-from .memory import choose_split, list_splits
+from .memory import choose_plan, list_plans
 from .progress import Progress
 
 LONGEST_WARMUP = 0.2  # of the budget: some minutes on a CPU may have fewer steps than the warm-up
@@ -69,23 +69,23 @@ class Trainer:
         self.train_set, self.val_set = open_splits(config)
         sets = {"data": self.train_set, "val_data": self.val_set}
         self.photos = {name: report.describe_photos(one) for name, one in sets.items()}
-        splits = list_splits(config, self.accelerator.num_processes)
+        plans = list_plans(config, self.accelerator.num_processes)
         if self.accelerator.device.type == "cpu":
             # PyTorch's convolutions there do not work any more in a process that has once run out
             # of memory, so nothing is tried.
-            splits = splits[:1]
+            plans = plans[:1]
         pictures = choose_pictures(self.train_set, self.val_set, config.watch)
         self.begin()
         weights = weigh_classes(self.train_set, config.balance)
         self.objective = Objective(self.model, config.stride, weights)
-        self.split = choose_split(splits, self.objective, config, self.accelerator)
-        self.objective.checkpoint_activations(self.split.recompute)
+        self.plan = choose_plan(plans, self.objective, config, self.accelerator)
+        self.objective.checkpoint_activations(self.plan.recompute)
         prepared = self.accelerator.prepare(self.objective, self.optimizer)
         self.parallel, self.optimizer = prepared
         named = self.train_set.classes, self.train_set.palette
         self.album = Album(self.run / "album", pictures, *named)
         tracking.start(self.accelerator, config.tracker, config.recipe())
-        tell(self.split.describe(self.accelerator.num_processes))
+        tell(self.plan.describe(self.accelerator.num_processes))
 
     def begin(self) -> None:
         """Build the network and its optimizer, or read those of the run that goes on."""
@@ -178,7 +178,7 @@ class Trainer:
         """
         samples, start = build_samples(self.config, self.train_set), self.progress.crops
         try:
-            yield from draw_passes(self.config, samples, self.split, self.accelerator, start)
+            yield from draw_passes(self.config, samples, self.plan, self.accelerator, start)
         except InputError:
             self.save()
             raise
