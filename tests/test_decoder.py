@@ -71,7 +71,7 @@ def test_a_file_that_takes_too_much_is_told_and_the_next_photo_is_opened(
     decoder(file, "x")
     (tmp_path / "bomb").write_bytes(content)
     start = time.monotonic()
-    with pytest.raises(PhotoError, match="^bomb.bmp takes more memory or time to open than"):
+    with pytest.raises(PhotoError, match="^bomb.bmp takes too much memory or time to open"):
         decoder(tmp_path / "bomb", "bomb.bmp")
     assert seconds <= time.monotonic() - start < 30
     assert decoder(file, "x")[0].size == (90, 60)

@@ -56,10 +56,10 @@ def test_strides_engines_and_calibration(tmp_path):
     segmenter.temperature, segmenter.absent_below = 1.5, 0.8
     text = model_tab.describe(segmenter)
     assert "<dd>1.50: calibration error 3.1 %, without it 6.2 %, as served 4.2 %" in text
-    assert "<dt>Finds a class<dd>if 80.0 % probable at its surest place<" in text
+    assert "<dt>Finds a class<dd>if its highest probability reaches 80.0 %<" in text
     config = {**checkpoint.read_json(STREET, "config.json"), "presence": True}
     with_presence = model_tab.facts(segmenter, config, {}, {})
-    assert "at its surest place, by its scores times its presence in the whole" in with_presence
+    assert "reaches 80.0 %, by its scores times its presence in the whole" in with_presence
     assert '<th scope="col">torch<th scope="col">int8' in text
     assert '<th scope="row">mean IoU<td>50.0 %<td>37.5 %' in text
     assert text.count("mean IoU at stride") == 3

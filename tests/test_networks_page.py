@@ -129,7 +129,7 @@ def test_a_network_that_comes_to_nothing_leaves_what_the_other_found(
             go.set()
         visitor.expect_state("done")
         go.set()
-    expect(visitor.status).to_contain_text("this is what was found before.")
+    expect(visitor.status).to_contain_text("the previous result is shown.")
     expect(visitor.page.get_by_role("radio", name="colors")).to_be_checked()
     expect_found(visitor, photo, colors(photo))
     if way != "lost":
@@ -160,7 +160,7 @@ def test_what_was_found_outlives_a_reload(visit_both, tiny, monkeypatch, is_ther
         expect(visitor.page.get_by_role("radio", name="colors")).to_be_checked()
         visitor.errors.clear()  # the browser's own, about the file
         return
-    told = "The page was reloaded: this is what was found before."
+    told = "The page was reloaded: the previous result is shown."
     expect(visitor.status).to_have_text(told)
     expect(visitor.page.get_by_role("radio", name="tiny")).to_be_checked()
     expect_found(visitor, photo, tiny(photo))

@@ -69,7 +69,7 @@ def test_an_upload_that_fails_is_told_and_leaves_what_was_found(visit, gate):
     visitor.page.route("**/upload*", lambda route: route.abort())
     visitor.page.locator(files).set_input_files(file("b.png", png(scene(72))))
     told = "That photo could not be uploaded: "
-    expect(visitor.status).to_have_text(f"{told}this is what was found before.")
+    expect(visitor.status).to_have_text(f"{told}the previous result is shown.")
     visitor.expect_state("done")
     np.testing.assert_array_equal(visitor.pixels(), pixels)
     visitor.page.unroute("**/upload*")

@@ -65,7 +65,7 @@ class Decoder:
                 self._process.kill()
                 self._process.wait()
                 raise PhotoError(
-                    f"{name} takes more memory or time to open than a photo may: save it again."
+                    f"{name} takes too much memory or time to open: save it again."
                 ) from error
             finally:
                 deadline.cancel()

@@ -49,11 +49,11 @@ def build_endpoint(networks: Networks) -> Callable[..., tuple[str, str, dict[str
         """Segment a photo at its own size.
 
         Args:
-            photo: A picture of any common kind, of at most 20 MB and 40 megapixels; in base64 it
-                has to have less than 1 MB.
+            photo: A picture of any common kind, of at most 20 MB and 40 megapixels; as base64 it
+                must be under 1 MB.
             opacity: How much the colours cover the photo in the overlay, from 0 to 1.
-            stride: The finest score map that is used: 32, 16 or 8 pixels a score; the network's own
-                if null.
+            stride: The finest score map that is used: 32, 16 or 8 pixels per score; the network's
+                own if null.
             network: Where its weights came from, for a page that offers several; the first of them
                 if null.
 

@@ -30,7 +30,7 @@ TEMPLATE = """
 </div>
 """
 
-BUSY: dict[str, Any] = {"line": "One moment: the network looks at the photo.", "parts": []}
+BUSY: dict[str, Any] = {"line": "One moment: the network is looking at the photo.", "parts": []}
 FAILED: dict[str, Any] = {
     "line": "That did not work. Choose the photo again, or reload the page.",
     "parts": [],

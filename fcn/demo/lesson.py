@@ -42,10 +42,10 @@ def tell_data(subject: Subject) -> Part:
     pictures += [*show_pair("Drawn scene", scene, labels), *show_pair("A sample of it", *pair)]
     words = (
         f"The network sees this photo at {subject.seen.width} x {subject.seen.height} pixels. In"
-        " training it would never see it twice the same: each time another window at another"
-        " scale, perhaps mirrored, in slightly other colours. Labels, a class for each pixel, are"
-        " cut by the same window; what lies outside of a photo is grey, and is no class in its"
-        " labels. No example comes with labels, so a drawn scene shows a pair."
+        " training it would never see it the same way twice: each time another window at another"
+        " scale, perhaps mirrored, in slightly different colours. Labels, a class for each pixel,"
+        " are cut with the same window; what lies outside a photo is grey, and has no class in"
+        " its labels. No example comes with labels, so a drawn scene shows a pair."
     )
     return Part(words, pictures)
 
@@ -76,12 +76,12 @@ def show_pair(caption: str, scene: Image.Image, labels: Image.Image) -> list[Pic
 
 
 NEW_FC = (
-    " They are new as well, a dilated 3x3 and a 1x1 convolution, far smaller than VGG's 7x7 of"
+    " They are new as well: a dilated 3x3 and a 1x1 convolution, far smaller than VGG's 7x7 with"
     " 4,096 channels."
 )
 CONTEXT = (
-    " fc6 also adds to each cell what the mean of pool5 over the whole photo says, by weights of"
-    " its own."
+    " fc6 also adds to each cell the mean of pool5 over the whole photo, through weights of its"
+    " own."
 )
 
 
@@ -95,11 +95,11 @@ def tell_vgg(subject: Subject) -> Part:
     has_context = subject.segmenter.config.get("context")
     new = "" if is_paper(subject) else NEW_FC + (CONTEXT if has_context else "")
     words = (
-        "VGG is five stages of 3x3 convolutions. Each ends in a max pooling that halves the"
-        " size, so that the channels can grow. VGG's fc6 and fc7 were fully connected; here they"
-        f" are convolutions, which take a photo of any size.{new} The pictures give each cell of a"
-        " map the mean colour of the pixels that it covers; the network has hundreds of numbers"
-        " there instead."
+        "VGG is five stages of 3x3 convolutions. Each ends with a max pooling that halves the"
+        " size, so there can be more channels. VGG's fc6 and fc7 were fully connected; here they"
+        f" are convolutions, which take a photo of any size.{new} The pictures show each cell of a"
+        " map in the mean colour of the pixels that it covers; the network has hundreds of"
+        " numbers there instead."
     )
     return Part(words, pictures, shapes_table(subject))
 
@@ -139,20 +139,20 @@ def shapes_table(subject: Subject) -> list[list[str]]:
 def tell_weights(subject: Subject) -> Part:
     """Part 3: the filters of the first layer and their activations, trained and random."""
     words = (
-        "VGG's weights come from ImageNet: a million photos taught them edges and colours in the"
-        " first layer and more at each later one. The filters look at 3x3 pixels in three"
-        " colours. "
+        "VGG's weights come from ImageNet: from a million photos they learned edges and colours"
+        " in the first layer, and more in each later one. Each filter looks at 3x3 pixels in"
+        " three colours. "
     )
     first = read_first_layer(subject.segmenter)
     if first is None:
         words += (
-            "Here runs the quantised file alone; where model.safetensors lies beside it, this"
-            " part shows the filters and their activations on the photo."
+            "Only the quantised file runs here; with model.safetensors beside it, this part would"
+            " show the filters and their activations on the photo."
         )
         return Part(words, [])
     words += (
-        "Trained, they are edges, directions and colours; at random they are noise, whose"
-        " activations tell light from dark at best. Shown are all filters, and the three"
+        "Trained filters show edges, directions and colours; random ones are noise, and their"
+        " activations tell light from dark at best. The pictures are all filters, and the three"
         " activations on this photo that are least alike."
     )
     random = np.random.default_rng(0).normal(0, np.sqrt(2 / 27), first[0].shape)  # He's
@@ -214,11 +214,11 @@ def tell_classifier(subject: Subject) -> Part:
     pictures.append(Picture("The best class", winners, True))
     count, (height, width) = len(scores), best.shape
     words = (
-        f"ImageNet's classifier is cut off. In its place score_fr, a 1x1 convolution of fc7,"
+        f"ImageNet's classifier is cut off. In its place score_fr, a 1x1 convolution on fc7,"
         f" scores {count} classes in each of {width} x {height} cells. It starts at zero,"
-        " where all classes are equally likely, and learns fast on top of convolutions that know"
-        " pictures already: transfer learning. Orange is a score above 0 and blue one below; the"
-        " class with the highest score is the one that is found in a cell."
+        " where all classes are equally likely, and learns fast on top of convolutions that"
+        " already know pictures: transfer learning. Orange is a score above 0 and blue one below;"
+        " in each cell, the class with the highest score wins."
     )
     return Part(words, pictures)
 
@@ -245,10 +245,10 @@ def tell_upsampling(subject: Subject) -> Part:
     moved = float(np.abs(learned[main.id, 0] - start).max())
     words = (
         "A transposed convolution spreads each score over 64 x 64 pixels, weighted by a kernel,"
-        " and adds up where they overlap. It starts as bilinear interpolation and may learn"
-        f" better: for {main.name} no weight has moved by more than {moved:.3f}. Classes do not"
-        " mix, and cell 0 stays at the top left corner, so nothing has to be cropped by magic"
-        " numbers."
+        " and adds them up where they overlap. It starts as bilinear interpolation and may learn"
+        f" to do better: for {main.name} no weight has moved by more than {moved:.3f}. Classes do"
+        " not mix, and cell 0 stays in the top left corner, so no magic numbers are needed for"
+        " cropping."
     )
     return Part(words, pictures)
 
@@ -267,9 +267,9 @@ def tell_skips(subject: Subject) -> Part:
         pictures.append(subject.heat(f"Fused at stride {stride}", up + adds[main.id]))
     pictures += [subject.overlay(f"FCN-{stride}s", stride) for stride in strides]
     words = (
-        "pool5 knows what there is, but not where its edges are; pool4 and pool3 are finer. Each"
-        " gets a 1x1 classifier of its own, whose scores are added to the upsampled coarser"
-        " ones. "
+        "pool5 knows what is there, but not where its edges are; pool4 and pool3 are finer. Each"
+        " of them gets a 1x1 classifier of its own, whose scores are added to the upsampled"
+        " coarser ones. "
     )
     if len(strides) == 1:
         return Part(f"{words}This network was trained without them, as FCN-32s.", pictures)
@@ -278,7 +278,7 @@ def tell_skips(subject: Subject) -> Part:
         answers, skips = "the two strides that were trained", "the skip from pool4 changes"
     changed = float((subject.found[32].labels != subject.found[strides[-1]].labels).mean())
     words += (
-        f"These are the scores of {main.name}; what a skip adds has its own scale of colours. One"
+        f"These are the scores of {main.name}; what a skip adds has its own colour scale. One"
         f" set of weights answers at {answers}; on this photo {skips} the class of"
         f" {100 * changed:.1f} % of the pixels."
     )

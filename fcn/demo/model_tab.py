@@ -139,7 +139,7 @@ def facts(
     lines["Temperature"] = temperature_line(segmenter, metrics)
     if segmenter.absent_below:
         lines["Finds a class"] = (
-            f"if {percent(segmenter.absent_below)} probable at its surest place"
+            f"if its highest probability reaches {percent(segmenter.absent_below)}"
         )
         if config.get("presence"):
             lines["Finds a class"] += ", by its scores times its presence in the whole photo"

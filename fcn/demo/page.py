@@ -43,12 +43,12 @@ HEAD = f'<div class="title"><h1>{TITLE}</h1><a href="#photo">Your photo</a></div
 # beside it: the network itself takes turns between them.
 NETWORK: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 1}
 SEVERAL: dict[str, Any] = {"concurrency_id": "several", "concurrency_limit": 1}
-LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; paste with Ctrl+V. Deleted here after an hour.</p>"
+LIMITS = f"<p>Up to {MAX_MEGABYTES} MB; paste with Ctrl+V. Deleted after an hour.</p>"
 LARGEST_BODY = 1_000_000  # bytes of a question
 MOST_VALUES = 50_000  # in a question, where 255 classes at three strides have some thousands
 LARGEST_UPLOAD = (MAX_MEGABYTES + 1) * 2**20  # of a photo and what a form says around it
 TOO_MUCH = f"""\
-A request has less than 1 MB; photos go to /upload, one at a time, of up to {MAX_MEGABYTES} MB."""
+A request must be under 1 MB; photos go to /upload, one at a time, each up to {MAX_MEGABYTES} MB."""
 SESSIONS = 200  # that Gradio keeps something of, at once
 UNKNOWN = "That photo is no longer on the server: choose it again."
 

@@ -73,7 +73,7 @@ TEMPLATE = """
     </div>
     <div class="fcn-words"><div><p class="fcn-status" role="status"></p>
       <p class="fcn-save" role="group" aria-label="Save">Save
-        <span class="fcn-size" title="The API gives the photo's own size" hidden></span>
+        <span class="fcn-size" title="The API answers at the photo's own size" hidden></span>
         <button disabled class="fcn-save-mask" aria-label="Save mask as PNG">Mask</button>
         <button disabled class="fcn-save-overlay" aria-label="Save overlay as PNG">Overlay</button>
         <button disabled class="fcn-save-json" aria-label="Save summary as JSON">JSON</button>

@@ -84,7 +84,7 @@ SOURCES = {
     "scene_parsing": "MIT Scene Parsing (ADE20K), Zhou et al. 2017; BSD for code, research use.",
     "shapes": "Scenes drawn by this project.",
     "folder": "The trainer's own photos.",
-    "unknown": "A checkpoint that does not tell its own sources: research use, to be safe.",
+    "unknown": "A checkpoint that does not name its own sources: research use, to be safe.",
 }
 
 
@@ -95,7 +95,7 @@ It stops after {:g} minutes of training. `--minutes 0 --steps {}` behind it take
 were taken here, on any machine.
 """
 FRESH = """
-It starts from VGG's weights; `--init CHECKPOINT` goes on from others, as this network did.
+It starts from VGG's weights; add `--init CHECKPOINT` to start from others, as this network did.
 """
 
 
@@ -135,7 +135,7 @@ def kept_line(training: dict[str, Any]) -> str:
     scored = [one for one in training.get("history", ()) if "mean_iou" in one]
     best = max(scored, key=lambda one: one["mean_iou"], default={"step": training["step"]})
     is_last = best["step"] == training["step"]
-    return "" if is_last else f"; kept are those of step {best['step']:,}, the best of all scored"
+    return "" if is_last else f"; weights kept from step {best['step']:,}, the best scored"
 
 
 def started_from(training: dict[str, Any]) -> str:
@@ -219,7 +219,7 @@ def absence_line(config: dict[str, Any], metrics: dict[str, Any]) -> str:
             f"{rule} That costs mean IoU, {percent(chosen)} where it would be {percent(free)}, so"
             " that fewer things are named that are not there."
         )
-    return f"{rule} So the mean IoU is {percent(chosen)}, and without that rule {percent(free)}."
+    return f"{rule} With this rule the mean IoU is {percent(chosen)}, without it {percent(free)}."
 
 
 def build_card(
@@ -280,7 +280,7 @@ def build_card(
         seed=f"{options['seed']}{kept_line(training)}",
         command=TrainConfig(**{**options, "data": "DIR"}).command(),
         seen=f"{training['data']['images']:,}",
-        size=f"at {side} pixels on the long side" if side else "as large as it is",
+        size=f"at {side} pixels on the long side" if side else "at its own size",
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
         doubt=f"{100 * config['doubt_below']:.0f} %",
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),

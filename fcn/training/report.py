@@ -210,7 +210,7 @@ def write_run_report(
         if rows:
             buffer = io.BytesIO()
             draw_panels(rows).savefig(buffer, format="png")
-            told = f"<p>{escape(told)}: mean IoU of the photo alone.</p>"
+            told = f"<p>Mean IoU of each photo by itself: {escape(told)}.</p>"
             parts = [told, embed(buffer.getvalue())]
             sections.append(section(f"{title} validation photos", parts))
     told = json.dumps(training["config"], indent=1, ensure_ascii=False)
@@ -219,7 +219,7 @@ def write_run_report(
         f"{percent(metrics['mean_iou'])} mean IoU, {percent(metrics['pixel_accuracy'])} pixel"
         f" accuracy on {metrics['dataset']} {metrics['split']} ({metrics['images']} images) after"
         f" {training['step']:,} steps, {training['seconds'] / 60:.0f} minutes on"
-        f" {training['hardware']}{kept_line(training)}. {calibration_line(metrics)} The same again:"
+        f" {training['hardware']}{kept_line(training)}. {calibration_line(metrics)} To repeat it:"
     )
     again = dataclasses.replace(config, resume=False, push="", space="", force=False)
     page = PAGE.format(

@@ -55,7 +55,7 @@ function swatch(one) {
 
 function nameButton(one) {
   const button = make('button', 'fcn-name', { type: 'button', textContent: one.name });
-  button.title = `Only ${one.name}; again: all`;
+  button.title = `Show only ${one.name}; click again for all`;
   return button;
 }
 

@@ -173,7 +173,7 @@ function askForPhoto(photo) {
   awaited = null;
   if (photo) ask('segment', photo);
   else if (!isLost) leavePhoto();
-  else if (result) status.textContent = `${UNSENT}: this is what was found before.`;
+  else if (result) status.textContent = `${UNSENT}: the previous result is shown.`;
   else show({ state: 'failed', message: `${UNSENT}: choose it again.` });
 }
 
@@ -213,7 +213,7 @@ function goBack(words) {
   network = subject.weights;
   const told = new CustomEvent('fcn-back', { detail: network });
   document.querySelector('#chooser fieldset')?.dispatchEvent(told); // if there are several
-  props.value = { ...subject, message: `${words}: this is what was found before.` };
+  props.value = { ...subject, message: `${words}: the previous result is shown.` };
   show(props.value);
 }
 
