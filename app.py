@@ -30,8 +30,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--model",
         default=os.environ.get("FCN_MODEL", ""),
         metavar="MODEL",
-        help="checkpoint folder, or USER/NAME or USER/NAME@REVISION on the Hub; several with"
-        " spaces between (default: FCN_MODEL, or all that are bundled)",
+        help="checkpoint folder, or USER/NAME or USER/NAME@REVISION on the Hub; separate several"
+        " by spaces (default: FCN_MODEL, or all that are bundled)",
     )
     return parser.parse_args(arguments)
 

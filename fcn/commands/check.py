@@ -7,9 +7,9 @@ from .flags import add_data_flags
 
 HELP = "look for mistakes in a data set"
 TEXT = """\
-Read every pair of a data set and report, a line each, what would spoil training: damaged files,
-masks of another size or with colours or values that are no class, photos without masks.
-The exit status is 1 if there are errors; warnings are only told.
+Read every pair of a data set and report, one per line, what would spoil training: damaged files,
+masks of the wrong size or with colours or values that are no class, photos without masks.
+The exit status is 1 if there are errors; warnings do not change it.
 """
 EXAMPLES = """\
 examples:
@@ -26,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="which splits (default: all that are there)",
+        help="splits to check (default: all that are there)",
     )
 
 

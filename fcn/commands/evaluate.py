@@ -20,9 +20,9 @@ TEXT = """\
 Score a checkpoint on a split whose labels are known: mean IoU, pixel accuracy and more.
 
 Photos are read as they are stored, since labels know nothing of EXIF rotation, and go through the
-same steps as when they are served. Labels are compared at their own
-resolution in one confusion matrix over the split; 255 is ignored. Scores are in per cent in the
-table and fractions of 1 with --json.
+same steps as when they are served. Predictions are compared at the labels' own resolution, in one
+confusion matrix over the split; 255 is ignored. Scores are percentages in the table and fractions
+of 1 with --json.
 """
 EXAMPLES = """\
 examples:
@@ -34,9 +34,9 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``evaluate``."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder, run or Hub id")
     add_data_flags(parser, is_trained=True)
-    parser.add_argument("--split", help="any that is there (default: what it was chosen on)")
+    parser.add_argument("--split", help="split to score (default: the one it was chosen on)")
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="only the first N photos (default: all)"
     )
@@ -44,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--save-predictions",
         type=Path,
         metavar="OUT",
-        help="also write a PNG for each photo, with the data set's own numbers, as `score` reads",
+        help="also write a PNG per photo, with the data set's own numbers, for `score` to read",
     )
     parser.add_argument(
         "--scales",
@@ -53,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="S,S,...",
         help="average over the photo at these scales, such as 0.75,1,1.25 (default: 1)",
     )
-    parser.add_argument("--flip", action="store_true", help="and over its mirror image")
+    parser.add_argument("--flip", action="store_true", help="average over its mirror image too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_engine_flags(parser)
 

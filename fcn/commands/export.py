@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_folder_flag(parser)
     parser.add_argument(
-        "--images", type=positive, default=32, metavar="N", help="to calibrate on (default: 32)"
+        "--images", type=positive, default=32, metavar="N", help="calibration images (default: 32)"
     )
 
 

@@ -14,13 +14,13 @@ from .flags import add_folder_flag
 
 HELP = "choose size, temperature and when a class is absent"
 TEXT = """\
-Choose the size at which the network sees photos, one temperature that calibrates its confidences,
-and how sure it must be of a class that is found in a photo: all on the validation split that the
-checkpoint was chosen on. The size is that of the best mean IoU, and so is how sure it must be, or,
-where there is a background, the most that costs two points of it. Which classes a photo shows at
-all is learnt from whole photos of the training split. Then score the checkpoint at every stride,
-make and score its int8 file anew if there is one, and write config.json, metrics.json, plots and
-card.
+Choose how a checkpoint is served, on the validation split that it was chosen on: the size at which
+it sees photos, one temperature that calibrates its confidences, and a threshold: how sure it must
+be of a class to find it in a photo. Size and threshold are those of the best mean IoU; where there
+is a background, the threshold is the highest that costs at most two points of it. Which classes a
+photo shows at all is learnt from whole photos of the training split. Then the checkpoint is scored
+at every stride, its int8 file, if any, is made and scored anew, and config.json, metrics.json,
+plots and card are written.
 `train.py` does the same at the end of a run; this is for one that was stopped before its end.
 """
 EXAMPLES = """\

@@ -41,7 +41,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--stride",
         type=int,
         choices=STRIDES,
-        help="finest map that is fused in, 32 is coarsest (default: the checkpoint's own)",
+        help="finest map to fuse in; 32 is the coarsest (default: the checkpoint's own)",
     )
     engines = ("auto", *ENGINES)
     parser.add_argument(
@@ -61,8 +61,8 @@ def add_folder_flag(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/, or for the data set"
-        " folder: train/, val/ and classes.txt (default: data)",
+        help="folder that holds CamVid/, VOCdevkit/ or ADEChallengeData2016/, or, for --dataset"
+        " folder, train/, val/ and classes.txt (default: data)",
     )
 
 
@@ -97,6 +97,6 @@ def add_data_flags(parser: argparse.ArgumentParser, is_trained: bool = False) ->
         "--others",
         choices=OTHERS,
         default=None if is_trained else OTHERS[0],
-        help="what classes that are not kept become"
+        help="what the classes not kept become"
         f" (default: {'as it was trained' if is_trained else OTHERS[0]})",
     )

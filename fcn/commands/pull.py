@@ -3,12 +3,12 @@
 import argparse
 import sys
 
-HELP = "bring a checkpoint from the Hugging Face Hub"
+HELP = "download a checkpoint from the Hugging Face Hub"
 TEXT = """\
-Bring a checkpoint into the cache of huggingface_hub and print its folder, to be read only. Without
-a revision it is the newest commit. Nothing but weights, JSON files and pictures is fetched, and
-each file is compared with the hash that the commit gives. FCN_PULL_TIMEOUT is the number of seconds
-without progress after which the Hub is given up (60).
+Download a checkpoint into the cache of huggingface_hub and print its folder, which must not be
+changed. Without a revision, the newest commit is taken. Only weights, JSON files and pictures are
+fetched, and each file is checked against the hash that the commit gives. FCN_PULL_TIMEOUT is the
+number of seconds without progress after which the Hub is given up (60).
 """
 EXAMPLES = """\
 examples:
@@ -19,7 +19,7 @@ examples:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``pull``."""
-    parser.add_argument("checkpoint", metavar="USER/NAME[@REVISION]", help="what to bring")
+    parser.add_argument("checkpoint", metavar="USER/NAME[@REVISION]", help="what to download")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,11 +2,11 @@
 
 import argparse
 
-HELP = "put a checkpoint on the Hugging Face Hub"
+HELP = "push a checkpoint to the Hugging Face Hub"
 TEXT = """\
-Put a checkpoint folder on the Hub in one commit, with its model card and pictures. A repository
-that does not exist is made; the same checkpoint twice makes no second commit. The token is the one
-that `hf auth login` keeps, or HF_TOKEN.
+Push a checkpoint folder to the Hub in one commit, with its model card and pictures. The repository
+is created if it does not exist; pushing the same checkpoint twice makes no second commit. The token
+is the one that `hf auth login` saves, or HF_TOKEN.
 """
 EXAMPLES = """\
 examples:
@@ -19,7 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``push``."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder or run")
     parser.add_argument("repository", metavar="USER/NAME", help="where it goes on the Hub")
-    parser.add_argument("--private", action="store_true", help="make a private repository")
+    parser.add_argument("--private", action="store_true", help="create a private repository")
     parser.add_argument("--tag", default="", help="a name for this commit, such as v1")
 
 

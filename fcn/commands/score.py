@@ -27,7 +27,7 @@ examples:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Define ``score``."""
     add_data_flags(parser)
-    parser.add_argument("--split", help="any that is there (default: the data set's val)")
+    parser.add_argument("--split", help="split to score (default: the data set's val)")
     parser.add_argument(
         "--predictions", required=True, type=Path, metavar="DIR", help="folder of PNGs"
     )

@@ -13,7 +13,7 @@ from ..segmentation import choose_stems, is_result
 from ..segmenter import Segmenter
 from .flags import add_engine_flags, fraction
 
-HELP = "photos into named, coloured segments"
+HELP = "turn photos into named, coloured segments"
 TEXT = """\
 Name and colour what photos show. For photo.jpg, three files are written into the output folder:
 
@@ -21,9 +21,9 @@ Name and colour what photos show. For photo.jpg, three files are written into th
   photo_overlay.png   the photo with the classes painted over it
   photo.json          each class with its colour, pixels, share of the picture and confidence
 
-All have the photo's size. Photos of equal names are numbered (photo-2.png); what an earlier call
-wrote is replaced. A file that is not a photo is reported and the others go on; the exit status is 1
-if any failed.
+All have the photo's size. Photos with the same name are numbered (photo-2.png); the results of an
+earlier call are replaced. A file that is not a photo is reported and the others are processed; the
+exit status is 1 if any failed.
 """
 EXAMPLES = """\
 examples:
@@ -44,13 +44,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         default=find_bundled(),
         metavar="C",
-        help="checkpoint folder or run (default: the bundled checkpoints/animals)",
+        help="checkpoint folder, run or Hub id (default: the bundled checkpoints/animals)",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
     )
     parser.add_argument(
-        "--opacity", type=fraction, default=0.6, help="of the overlay, 0 to 1 (default: 0.6)"
+        "--opacity", type=fraction, default=0.6, help="overlay opacity, 0 to 1 (default: 0.6)"
     )
     add_engine_flags(parser)
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 HELP = "host the page on Hugging Face Spaces"
 TEXT = """\
-Make or update a Gradio Space from this repository: the files that the page needs, no more, and the
-variable FCN_MODEL, which names the weights. Without --model, a Space keeps the weights that it has,
-and a new one serves the bundled ones; --dry-run writes those of a new one. Weights with an int8
-file need no torch on a CPU, which makes the Space's build much smaller. Older weights come back the
-same way: --model with their revision.
+Create or update a Gradio Space from this repository: only the files that the page needs, and the
+variable FCN_MODEL, which names the weights. Without --model, a Space keeps its weights, and a new
+one serves the bundled ones; --dry-run writes the files of a new one. Weights with an int8 file need
+no torch on a CPU, which makes the Space's build much smaller. To go back to older weights, give
+--model with their revision.
 
-The Hub may want a paid plan for a new Space on cpu-basic. A free account can have it on ZeroGPU
-instead (--hardware zero-a10g), where int8 weights run on the processor as well.
+The Hub may require a paid plan for a new Space on cpu-basic. A free account can use ZeroGPU instead
+(--hardware zero-a10g), where int8 weights run on the CPU too.
 """
 EXAMPLES = """\
 examples:
@@ -30,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="",
         metavar="USER/MODEL[@REVISION]",
-        help="the weights, on the Hub; several with spaces between, in quotes",
+        help="weights on the Hub; several in quotes, separated by spaces",
     )
     parser.add_argument(
         "--hardware",

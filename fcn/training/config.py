@@ -60,14 +60,14 @@ class TrainConfig:
     dataset: str = option("scene_parsing", "what to learn", list(DATASETS))
     data: str = option(
         "data",
-        "folder of CamVid/, VOCdevkit/ or ADEChallengeData2016/; or of train/, val/, classes.txt",
+        "folder with CamVid/, VOCdevkit/ or ADEChallengeData2016/; or train/, val/, classes.txt",
     )
-    split: str = option("", "split to train on; empty for the data set's own")
-    val_split: str = option("", "split to choose on; empty for the data set's own")
+    split: str = option("", "split to train on; empty for the data set's default")
+    val_split: str = option("", "split to validate on; empty for the data set's default")
     classes: list[str] = option([], "keep only these classes, by name; empty for all")
     others: str = option("background", "what the other classes become", list(OTHERS))
     repeat: list[str] = option(
-        [], "PATTERN=N: photos so named are seen N times per epoch; for kinds the split has few of"
+        [], "PATTERN=N: photos with matching names are seen N times per epoch; for rare kinds"
     )
 
     backbone: str = option("vgg16", "network to start from", list(DEPTHS))
@@ -78,21 +78,21 @@ class TrainConfig:
     context: bool = option(True, "let the compact fc6 see the mean of the whole picture, too")
     backbone_weights: str = option(
         "imagenet",
-        "safetensors file with VGG's layers; imagenet downloads them; none is random, which wants"
+        "safetensors file with VGG's layers; imagenet downloads them; none is random, which needs"
         " --frozen-stages 0 and a higher --backbone-lr",
     )
     init: str = option(
         "", "checkpoint or Hub id to start from instead; layers that do not fit start anew"
     )
-    frozen_stages: int = option(2, "VGG stages, from the first, that stay as they are")
+    frozen_stages: int = option(2, "how many VGG stages, from the first, are not trained")
     learn_deconvolution: bool = option(True, "train the upsampling kernels; else bilinear")
 
-    size: int = option(0, "long side that photos are scaled to; 0 for the data set's own")
+    size: int = option(0, "long side that photos are scaled to; 0 for the data set's default")
     crop: tuple[int, int] = option((384, 384), "height and width of a training crop")
     scale: tuple[float, float] = option((0.7, 1.4), "range of the random scale")
-    flip: bool = option(True, "random horizontal flip, of half of the crops")
+    flip: bool = option(True, "mirror half of the crops at random")
     color: float = option(
-        0.2, "colour jitter: how far brightness, contrast and saturation may stray"
+        0.2, "colour jitter: how much brightness, contrast and saturation may vary"
     )
     balance: float = option(0.0, "exponent of median-frequency class weights: 0 is none, 1 is full")
 
@@ -103,7 +103,7 @@ class TrainConfig:
     )
     accumulate: int = option(0, "gradient accumulation: passes per step; 0 finds what fits a GPU")
     checkpoint_activations: bool = option(
-        False, "compute activations again in backward: less memory, more time"
+        False, "recompute activations in the backward pass: less memory, more time"
     )
     lr: float = option(3e-4, "AdamW's learning rate for new layers")
     backbone_lr: float = option(3e-5, "AdamW's learning rate for VGG's layers")
@@ -114,27 +114,27 @@ class TrainConfig:
     power: float = option(
         0.9, "polynomial decay: learning rates fall as (1 - progress) to this power"
     )
-    clip: float = option(5.0, "gradients are clipped to this norm; 0 for not")
+    clip: float = option(5.0, "clip gradients to this norm; 0 for no clipping")
 
     eval_every: int = option(4000, "steps between evaluations on the val split")
     save_minutes: float = option(5.0, "minutes between checkpoints to resume from")
-    watch: list[str] = option([], "photos to look at as it learns, beside four of the data set")
+    watch: list[str] = option([], "photos to segment as it learns, besides four of the data set")
     tracker: str = option("none", "experiment tracker to log to", ["none", *TRACKERS])
-    export: bool = option(True, "at the end, write int8 weights too: a CPU's fast answers")
-    push: str = option("", "USER/MODEL on the Hub for the best checkpoint, if it is no worse")
-    space: str = option("", "USER/NAME of the Space that then moves to it")
-    force: bool = option(False, "push a checkpoint that scored worse than what is there, too")
+    export: bool = option(True, "at the end, write int8 weights too, which are fast on a CPU")
+    push: str = option("", "USER/MODEL on the Hub to push the best checkpoint to, if no worse")
+    space: str = option("", "USER/NAME of the Space that then serves it")
+    force: bool = option(False, "push even a checkpoint that scored worse than what is there")
     output: str = option("", "folder of the run; empty for runs/DATASET")
-    resume: bool = option(False, "go on from the run's last checkpoint")
+    resume: bool = option(False, "continue from the run's last checkpoint")
     precision: str = option(
         "auto",
         "auto is bf16 where the device has it; fp32 is TF32 in the convolutions of newer GPUs",
         ["auto", "fp32", "bf16"],
     )
     workers: int = option(
-        -1, "processes that read and augment, for each GPU; -1 shares out the cores, up to 16"
+        -1, "processes that load and augment for each GPU; -1 shares out the cores, up to 16"
     )
-    seed: int = option(0, "of everything random")
+    seed: int = option(0, "seed of all random numbers")
 
     def __post_init__(self) -> None:
         """Refuse numbers that no run can have; JSON and flags give lists for tuples."""
