@@ -239,7 +239,7 @@ class Segmenter:
         self, seen: Image.Image, strides: Sequence[int]
     ) -> Mapping[int, np.ndarray | Upscored]:
         for stride in strides:
-            if stride not in STRIDES:
+            if not isinstance(stride, int) or stride not in STRIDES:
                 raise InputError(f"Stride is {stride!r}, but must be 8, 16 or 32.")
         with TURN:
             return self._engine.scores(np.array(seen), strides)

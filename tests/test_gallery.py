@@ -200,6 +200,37 @@ def test_a_second_run_begins_with_an_empty_bar(visit):
     expect(bar).to_have_js_property("value", 0)
 
 
+def test_a_run_that_was_cancelled_does_not_end_the_next(visit, monkeypatch):
+    visitor, given, go = visit(), photos(63), threading.Event()
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    give(visitor, given)
+    expect(visitor.gallery.get_by_role("status")).to_have_text("Segmenting 5 photos")
+    visitor.page.wait_for_timeout(500)  # until the network has the first
+    visitor.gallery.get_by_role("button", name="Cancel").click()
+    give(visitor, given)
+    expect(visitor.gallery.get_by_role("status")).to_have_text("Segmenting 5 photos")
+    go.set()  # now Gradio says that the one before has failed
+    expect_state(visitor, "done")
+    expect(visitor.gallery.get_by_role("status")).to_contain_text("4 of 5 photos segmented")
+
+
+def test_a_list_that_a_reload_ends_is_told_before_anything_is_done(visit, monkeypatch):
+    visitor, given, go = visit(), photos(64), threading.Event()
+    segment = Segmenter.__call__
+    monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+    give(visitor, given)
+    expect(visitor.gallery.get_by_role("status")).to_have_text("Segmenting 5 photos")
+    visitor.page.reload()
+    visitor.errors.clear()  # Gradio's own, about the run
+    go.set()
+    expect(visitor.gallery.get_by_role("status")).to_have_text(
+        "The page was reloaded: 0 of 5 photos segmented"
+    )
+    expect(visitor.gallery.locator("li").first).to_contain_text("Not segmented")
+    expect(visitor.gallery.get_by_role("link", name="Download all as ZIP")).to_be_hidden()
+
+
 def test_what_is_done_outlives_a_reload(visit, served, monkeypatch):
     visitor, given, go = visit(), photos(62), threading.Event()
     segment, done = Segmenter.__call__, []

@@ -42,12 +42,6 @@ def test_no_upload_is_an_error_to_be_told(folder, url: str | None):
         Given.of({"path": None, "url": url} if url else None).open()
 
 
-@pytest.mark.parametrize("value", ["photo.png", 5, ["x"], {"path": ["x"]}, {"url": {}}])
-def test_what_no_browser_sends_is_no_photo(folder, value):
-    with pytest.raises(PhotoError, match="There is no photo"):
-        Given.of(value).open()
-
-
 def test_bad_upload_is_an_error_that_names_the_file(folder):
     (folder / "bad.png").write_bytes(b"nothing")
     value = {"path": str(folder / "bad.png"), "orig_name": "holiday.png"}

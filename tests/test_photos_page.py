@@ -340,6 +340,12 @@ def turned() -> bytes:
     return jpeg(scene(1, (160, 120)), exif=exif)
 
 
+def tiff() -> bytes:
+    written = io.BytesIO()
+    scene(4).save(written, "TIFF")
+    return written.getvalue()
+
+
 def gif() -> bytes:
     written = io.BytesIO()
     frames = [scene(seed, (160, 120)).quantize() for seed in (1, 2)]
@@ -373,6 +379,7 @@ PICTURES = {
     "deep.png": (lambda: png(Image.new("I;16", (60, 40), 30_000)), (60, 40)),
     "print.jpg": (lambda: jpeg(scene(2).convert("CMYK")), (160, 120)),
     "moving.gif": (gif, (160, 120)),
+    "scan.tif": (tiff, (160, 120)),
     "thin.png": (lambda: png(Image.new("RGB", (4000, 1))), (1600, 1)),
     "dot.png": (lambda: png(Image.new("RGB", (1, 1))), (1, 1)),
 }
@@ -431,6 +438,8 @@ def test_every_kind_of_picture_is_shown(visit):
         width, height = visitor.canvas.evaluate("canvas => [canvas.width, canvas.height]")
         assert (width, height) == size, name
         expect(visitor.figure.locator("tbody tr")).not_to_have_count(0)
+        can_show = name != "scan.tif"  # and there is no torn picture in its place
+        expect(visitor.page.locator("#photo img")).to_have_css("opacity", str(int(can_show)))
     visitor.control("Show overlay").uncheck()
     visitor.upload_bytes("transparent.png", PICTURES["transparent.png"][0](), "done")
     assert (visitor.pixels() == 255).all()  # transparency lies on white

@@ -188,7 +188,7 @@ def test_strides_finer_than_its_own_were_not_trained(stride: int):
     assert trained == tuple(one for one in (32, 16, 8) if one >= stride)
 
 
-@pytest.mark.parametrize("stride", [0, 4, 64, "8"])
+@pytest.mark.parametrize("stride", [0, 4, 64, "8", 8.0])
 def test_unknown_strides_are_refused(segmenter: Segmenter, photo, stride):
     with pytest.raises(InputError, match="8, 16 or 32"):
         segmenter(photo, stride)

@@ -248,10 +248,16 @@ def test_comparison_with_the_photo(visit, served):
     for _ in range(5):
         divider.press("ArrowLeft")
     visitor.expect_pixels(side_by_side(layers, [64]))
+    for key in ("ArrowDown", "ArrowUp", "ArrowDown"):
+        divider.press(key)
+    visitor.expect_pixels(side_by_side(layers, [61]))
     divider.press("Home")
     visitor.expect_pixels(layers[1])
     divider.press("End")
     visitor.expect_pixels(layers[0])
+    words, photo_box = visitor.figure.get_by_text("Segments", exact=True), visitor.canvas
+    words, photo_box = words.last.bounding_box(), photo_box.bounding_box()
+    assert words["x"] + words["width"] <= photo_box["x"] + photo_box["width"] + 1
     place, stage = divider.bounding_box(), visitor.canvas.bounding_box()
     visitor.page.mouse.move(place["x"] + 5, place["y"] + place["height"] / 2)
     visitor.page.mouse.down()

@@ -29,6 +29,7 @@ from ..segmentation import Segmentation, choose_stems, encode_png
 from ..segmenter import Segmenter
 from . import rle
 from .answer import listed, named, result_for_page
+from .decoder import decode_listed
 from .photo_input import offer, sent
 from .viewer import LONGEST_SIDE, read_web
 
@@ -112,7 +113,7 @@ def _segment_one(
     if path is None:
         limit = f"{MAX_MEGABYTES} MB"
         raise InputError(f"{name} could not be uploaded: it may be larger than {limit}.")
-    photo = sent(name, path).open(LONGEST_SIDE)
+    photo, _ = sent(name, path).decode(LONGEST_SIDE, decode_listed)
     segmentation = segmenter(photo)
     shown = replace(segmentation, palette=palette)
     overlay = shown.overlay(photo)

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..photo import PhotoError
-from .decoder import decode
+from .decoder import Decoder, decode
 
 NO_LINKS = "Send the file itself, not a link to it."
 
@@ -38,19 +38,18 @@ class Given(NamedTuple):
     path: str
 
     @classmethod
-    def of(cls, value: Any) -> Self:
+    def of(cls, value: dict[str, Any] | None) -> Self:
         """Take what an image input holds, as an event without Gradio's ``preprocess`` gets it.
 
         Gradio itself would open the photo, wherever it is said to lie and at its full size, and
         say of a bad one what it likes.
         """
-        told = value if isinstance(value, dict) else {}
-        found = (told.get(key) for key in ("path", "url", "orig_name"))
-        path, url, name = (one if isinstance(one, str) else "" for one in found)
+        value = value or {}
+        path, url = value.get("path") or "", value.get("url") or ""
         if url.startswith("data:"):  # as the API's schema offers
             with suppress(ValueError):  # it is no base64: there is no photo
                 path = processing_utils.save_base64_to_cache(url, get_upload_folder())
-        return cls(name or Path(path).name, path)
+        return cls(value.get("orig_name") or Path(path).name, path)
 
     @property
     def stem(self) -> str:
@@ -78,11 +77,11 @@ class Given(NamedTuple):
         """
         return self.decode(longest)[0]
 
-    def decode(self, longest: int) -> tuple[Image.Image, bool]:
+    def decode(self, longest: int, by: Decoder = decode) -> tuple[Image.Image, bool]:
         """Open it, and tell whether browsers show the file like that, see ``Decoder``."""
         if not self.path:
             raise PhotoError("There is no photo: upload one.")
-        return decode(self.check().path, self.name, longest)
+        return by(self.check().path, self.name, longest)
 
 
 async def _refuse_link(url: str, cache_dir: str) -> str:

@@ -10,6 +10,8 @@ const progress = find('progress'), status = find('.several-status'), running = f
 
 let turn = 0; // counts runs, so that an old one says nothing any more
 let isActive = false;
+let isAsked = false; // the server works on it
+let isCancelled = false; // a run that Gradio will yet call a failed one
 let opened = -1; // index of the row that the viewer shows
 let opensFirst = false; // whether the first result is shown unasked
 let items = [];
@@ -64,6 +66,7 @@ function setState(state) {
   const { activeElement } = document;
   section.dataset.state = state;
   isActive = state === 'running';
+  isAsked = false;
   running.hidden = !isActive;
   choose.disabled = isActive;
   if (activeElement === (isActive ? choose : cancel)) (isActive ? cancel : choose).focus();
@@ -98,12 +101,14 @@ async function start(files) {
   status.textContent = `Segmenting ${many(chosen.length)}`;
   const palette = document.querySelector('#viewer .fcn-palettes').value;
   props.value = { files: sent, turn, palette };
+  isAsked = true;
   trigger('segment');
 }
 
 function load() {
   const { items: newItems, zip: archive, turn: theirs, network } = props.value ?? {};
   if (!isActive || !newItems || theirs !== turn) return;
+  isCancelled = false; // runs take turns, so that one is over
   by = ` by ${network}`;
   setItems(newItems.map((item) => ({ line: 'Waiting', ...item })));
   const left = items.filter((item) => item.state === 'waiting').length;
@@ -144,16 +149,17 @@ async function download(event) {
 }
 
 function ownResults() {
-  return zip.hidden ? null : { items, archive: zip.href, by, leftOut };
+  const archive = zip.hidden ? '' : zip.href;
+  return archive || isActive ? { items, archive, by, leftOut } : null;
 }
 
 async function reopen(kept) {
-  const { ok } = await fetch(kept.archive, { method: 'HEAD' });
+  const { ok } = kept.archive ? await fetch(kept.archive, { method: 'HEAD' }) : { ok: true };
   if (!ok || turn) return; // or the visitor was faster
   ({ by, leftOut } = kept);
   setItems(kept.items);
   zip.href = kept.archive;
-  zip.hidden = false;
+  zip.hidden = !kept.archive;
   stop('The page was reloaded');
 }
 
@@ -172,10 +178,14 @@ input.addEventListener('change', () => {
   input.value = '';
 });
 cancel.addEventListener('click', () => {
+  isCancelled ||= isAsked;
   trigger('cancel');
   stop('Cancelled');
 });
-section.addEventListener('several-failed', () => isActive && stop('Interrupted'));
+section.addEventListener('several-failed', () => {
+  if (isCancelled) setTimeout(() => (isCancelled = false)); // Gradio says it twice
+  else if (isActive) stop('Interrupted');
+});
 document.addEventListener('drop', (event) => takeSeveral(event, event.dataTransfer), {
   capture: true,
 });

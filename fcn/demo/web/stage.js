@@ -184,12 +184,12 @@ function strips() {
 function placeDividers() {
   const names = scene?.main ? COMPARISONS[state.compare] : [];
   const splits = names.length ? state.splits[state.compare] : [];
-  const { from, to } = inSight(), at = (fraction) => `${from + fraction * (to - from)}px`;
+  const { from, to } = inSight(), at = (fraction) => from + fraction * (to - from);
   const ends = [0, ...splits, 1];
   dividers.forEach((divider, i) => {
     divider.hidden = i >= splits.length;
     if (divider.hidden) return;
-    divider.style.left = at(splits[i]);
+    divider.style.left = `${at(splits[i])}px`;
     divider.setAttribute('aria-valuenow', Math.round(100 * splits[i]));
     divider.setAttribute('aria-label', `Divider between ${names[i]} and ${names[i + 1]}`);
   });
@@ -197,7 +197,8 @@ function placeDividers() {
     chip.hidden = i >= names.length;
     if (chip.hidden) return;
     chip.textContent = names[i];
-    chip.style.left = at((ends[i] + ends[i + 1]) / 2);
+    const half = chip.offsetWidth / 2; // its middle is placed, and all of it is to be seen
+    chip.style.left = `${clamp(at((ends[i] + ends[i + 1]) / 2), from + half, to - half)}px`;
   });
 }
 
@@ -221,7 +222,9 @@ function listenToDivider(divider, i) {
   });
   divider.addEventListener('keydown', (event) => {
     const now = state.splits[state.compare][i];
-    const next = { ArrowLeft: now - 0.02, ArrowRight: now + 0.02, Home: 0, End: 1 }[event.key];
+    const less = now - 0.02, more = now + 0.02;
+    const next = { ArrowLeft: less, ArrowDown: less, ArrowRight: more, ArrowUp: more,
+      Home: 0, End: 1 }[event.key];
     if (next === undefined) return;
     event.preventDefault();
     setSplit(i, next);

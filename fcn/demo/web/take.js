@@ -52,6 +52,13 @@
     input.click();
   }, { capture: true });
 
+  // Of a TIFF, many browsers show a torn picture.
+  for (const event of ['load', 'error']) {
+    document.addEventListener(event, ({ target }) => {
+      if (target.matches?.('#photo img')) target.style.opacity = event === 'load' ? 1 : 0;
+    }, { capture: true });
+  }
+
   document.addEventListener('paste', ({ clipboardData }) => give(clipboardData.files));
 
   const holdsFiles = ({ dataTransfer }) => dataTransfer?.types.includes('Files');
