@@ -1,9 +1,9 @@
 """What visitors send is decoded in a process of its own, within limits of memory and time.
 
-A file of a kilobyte can make a decoder ask for gigabytes, and one of a megabyte keep it busy for
-minutes. Each format has ways of its own to that, most of them before a pixel is decoded, so no look
-at the file tells. The convention: one process is kept and takes one photo at a time; one that
-breaks a limit is ended, and the next photo gets another.
+A file of a kilobyte can make a decoder ask for gigabytes, and one of a megabyte can keep it busy
+for minutes. Every format has its own ways to do that, most of them before a pixel is decoded, so it
+is of no use to look at the file first. The convention: a process is kept and opens one photo at a
+time; if it breaks a limit it is ended, and the next photo gets another.
 """
 
 import json
@@ -23,14 +23,16 @@ from ..photo import PhotoError, is_shown_alike, open_photo
 MEMORY = 2_000_000_000  # bytes of addresses that the process may have
 SECONDS = 10.0  # for one photo; 40 megapixels take two
 ROOT = Path(__file__).parents[2]
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # or numpy would take addresses for every core
+PIPE = 1 << 20  # bytes; a photo of 40 megapixels has 120 MB, and a usual pipe 64 kB
+# Or numpy and malloc would take addresses for every core.
+SPARING = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 class Decoder:
     """Opens photos in a process of its own, which it starts when there is none.
 
     Args:
-        seconds: That one photo may take.
+        seconds: What one photo may take.
         memory: Bytes of addresses that the process may have; only where there is ``resource``.
     """
 
@@ -71,15 +73,20 @@ class Decoder:
                 deadline.cancel()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", __name__, str(self._memory)],
             cwd=ROOT,
-            env={**os.environ, **ONE_THREAD},
+            env={**os.environ, **SPARING},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pipesize=1 << 20,
             start_new_session=True,  # Ctrl-C is for who started it; it ends when its input does
         )
+        assert process.stdout
+        with suppress(ImportError, AttributeError, OSError):  # Linux alone has it, and may refuse
+            import fcntl
+
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE)
+        return process
 
 
 def _ask(process: subprocess.Popen[bytes], question: Sequence[Any]) -> tuple[Image.Image, bool]:

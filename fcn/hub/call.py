@@ -225,8 +225,8 @@ def _of_status(error: HfHubHTTPError, about: str) -> str:
     if status == 412:
         return f"Somebody else pushed to {about} at the same time (412): give the command again."
     if status == 429:
-        wait = error.response.headers.get("Retry-After", "")
-        after = f" for {wait} s" if wait.isdigit() else ""
+        pause = error.response.headers.get("Retry-After", "")
+        after = f" for {pause} s" if pause.isdigit() else ""
         return f"The Hub asks to wait{after} (429): there were too many requests."
     if status >= 500:
         return f"The Hub is out of order ({status}): try again later."
