@@ -1,11 +1,15 @@
 """The process that opens what visitors send, and files that would take all memory or all time."""
 
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -59,22 +63,48 @@ def greedy() -> bytes:
     return b"BM" + sizes + header + palette + rows
 
 
+COMMENTS = b"P3 8 8 255\n" + b"#\n" * 5_000_000  # which take minutes to read
+
+
 @pytest.mark.parametrize(
-    ("content", "seconds"),
-    [(greedy(), 0), (b"P3 8 8 255\n" + b"#\n" * 5_000_000, 3)],  # minutes of reading comments
-    ids=["memory", "time"],
+    ("content", "limit", "least"), [(greedy(), 60, 0), (COMMENTS, 3, 3)], ids=["memory", "time"]
 )
 def test_a_file_that_takes_too_much_is_told_and_the_next_photo_is_opened(
-    decoder, tmp_path, content, seconds
+    decoder, tmp_path, content, limit, least
 ):
-    file = photo_file(tmp_path)
+    file, decoder._seconds = photo_file(tmp_path), limit
     decoder(file, "x")
     (tmp_path / "bomb").write_bytes(content)
     start = time.monotonic()
     with pytest.raises(PhotoError, match="^bomb.bmp takes too much memory or time to open"):
         decoder(tmp_path / "bomb", "bomb.bmp")
-    assert seconds <= time.monotonic() - start < 30
+    assert least <= time.monotonic() - start < 30
     assert decoder(file, "x")[0].size == (90, 60)
+
+
+def test_an_answer_that_was_read_by_half_is_not_taken_for_the_next(decoder, tmp_path, monkeypatch):
+    file = photo_file(tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr(Image, "frombytes", Mock(side_effect=MemoryError))
+        decoder(file, "x")
+    assert decoder(file, "x")[0].size == (90, 60)
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr("fcn.demo.decoder.json.loads", Mock(side_effect=MemoryError))
+        decoder(file, "x")
+    assert decoder(file, "x", 30)[0].size == (30, 20)
+
+
+def test_it_does_not_outlive_who_asked_by_more_than_its_time(tmp_path):
+    (tmp_path / "bomb").write_bytes(COMMENTS)
+    asked = (
+        "from fcn.demo.decoder import Decoder; d = Decoder(1); print(d.start().pid, flush=True);"
+    )
+    command = [sys.executable, "-c", f"{asked} d._seconds = 60; d('{tmp_path}/bomb', 'bomb')"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(2)  # until it is in it
+        parent.kill()
+    child.wait(20)
 
 
 def test_a_process_that_was_killed_meanwhile_is_replaced(decoder, tmp_path):

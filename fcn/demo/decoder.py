@@ -7,7 +7,9 @@ time; if it breaks a limit it is ended, and the next photo gets another.
 """
 
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -57,26 +59,35 @@ class Decoder:
             PhotoError: As ``open_photo``, or if it takes too much memory or time.
         """
         with self._turn:
-            if self._process is None or self._process.poll() is not None:
-                self._process = self._start()
-            deadline = threading.Timer(self._seconds, self._process.kill)
+            process = self.start()
+            deadline = threading.Timer(self._seconds, process.kill)
             deadline.start()
             try:
-                return _ask(self._process, [os.path.abspath(path), name, longest])
-            except (OSError, EOFError) as error:
-                self._process.kill()
-                self._process.wait()
-                raise PhotoError(
-                    f"{name} takes too much memory or time to open: save it again."
-                ) from error
+                return _ask(process, [os.path.abspath(path), name, longest])
+            except PhotoError:
+                raise
+            except BaseException as error:
+                # What is left of its answer would be taken for that to the next question.
+                process.kill()
+                process.wait()
+                if not isinstance(error, OSError | EOFError):
+                    raise
+                told = f"{name} takes too much memory or time to open: save it again."
+                raise PhotoError(told) from error
             finally:
                 deadline.cancel()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process if there is none, so that the first photo need not wait for it."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = self._begin()
+        return self._process
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        limits = str(self._memory), str(math.ceil(self._seconds))
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__, str(self._memory)],
-            cwd=ROOT,
-            env={**os.environ, **SPARING},
+            [sys.executable, "-W", "ignore", "-m", __name__, *limits],
+            env={**os.environ, **SPARING, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for who started it; it ends when its input does
@@ -117,11 +128,21 @@ def limit_memory(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def serve() -> None:
-    """Answer questions until there are no more, or the memory is too small for one."""
+def end_in(seconds: int) -> None:
+    """End this process after so many seconds, where a system can; 0 for not.
+
+    By then its parent has done so, unless that was ended itself.
+    """
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
+
+
+def serve(seconds: int) -> None:
+    """Answer questions until there are no more, or the memory or time is too little for one."""
     for line in sys.stdin.buffer:
         path, name, longest = json.loads(line)
         pixels = b""
+        end_in(seconds + 1)
         try:
             photo = open_photo(path, name, longest)
             answer = {"size": photo.size, "is_alike": is_shown_alike(path, longest)}
@@ -132,8 +153,9 @@ def serve() -> None:
             return
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + pixels)
         sys.stdout.buffer.flush()
+        end_in(0)
 
 
 if __name__ == "__main__":
     limit_memory(int(sys.argv[1]))
-    serve()
+    serve(int(sys.argv[2]))

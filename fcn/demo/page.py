@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InputError
 from ..palette import things
-from ..photo import MAX_MEGABYTES, NO_PHOTO, PHOTO_ENDINGS
+from ..photo import MAX_MEGABYTES, NO_PHOTO, PHOTO_ENDINGS, is_shown_alike, open_photo
 from ..scores import score_line
 from ..segmenter import Segmenter
 from . import viewer
@@ -74,6 +74,7 @@ def build_page(segmenters: Sequence[Segmenter], note: str = "") -> gr.Blocks:
     """
     refuse_links()
     keep_no_inputs()
+    decode.start()
     networks = {one.source: one for one in segmenters}
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head", apply_default_css=False)
@@ -96,7 +97,7 @@ def _add_segmenting(networks: Networks, note: str) -> tuple[gr.HTML, gr.HTML]:
     opening = None
     if examples:
         file = examples[0].file
-        photo, is_alike = decode(file, file.name, LONGEST_SIDE)
+        photo, is_alike = open_photo(file, longest=LONGEST_SIDE), is_shown_alike(file, LONGEST_SIDE)
         copy = offer(file.read_bytes(), file.name)["path"] if is_alike else ""
         opening = result_for_page(first, photo, first(photo), file.stem, copy)
     with gr.Row(elem_id="page"):

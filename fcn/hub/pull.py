@@ -29,7 +29,7 @@ from pydantic import TypeAdapter
 from ..checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from ..errors import InputError
 from ..inference.engines import ONNX_NAME, weights_of
-from .call import Watch, ask, parse_id
+from .call import Watch, ask, parse_id, patience
 
 FILES = (CONFIG_NAME, WEIGHTS_NAME, ONNX_NAME, "metrics.json", "training.json")
 SPARE = 50_000_000  # bytes of the disk that a pull leaves free
@@ -133,6 +133,7 @@ def pull(name: str) -> Pulled:
     """
     if COMMIT.fullmatch(parse_id(name)[1] or "") and (kept := _find_kept(name)):
         return kept  # a commit never changes
+    patience()  # a wrong one is no reason to serve an older copy
     try:
         return ask(lambda watch: _fetch(name, watch), name)
     except InputError as error:

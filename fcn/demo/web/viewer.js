@@ -204,7 +204,8 @@ function setNetwork(source) {
 }
 
 // What was asked before the visitor chose another photo or network is not shown any more.
-function isAnswer({ of, weights }) {
+function isAnswer({ run, of, weights }) {
+  if (run === opening?.run) return turn <= 1; // Gradio may tell of it again, after something else
   return of === undefined || (of === awaited && (network === null || weights === network));
 }
 
