@@ -391,6 +391,14 @@ def test_a_note_of_a_pull_that_cannot_be_read_is_none(
         hub_pull.pull("me/x")
 
 
+def test_a_wrong_patience_brings_no_older_copy(tmp_path: Path, monkeypatch) -> None:
+    kept = hub_pull.Pulled(tmp_path, "me/x", "0" * 40)
+    monkeypatch.setattr(hub_pull, "_find_kept", lambda name: kept)
+    monkeypatch.setenv("FCN_PULL_TIMEOUT", "soon")
+    with pytest.raises(InputError, match="must be a number of seconds"):
+        hub_pull.pull("me/x")
+
+
 # Puts a file into Xet's storage and says its name there; in a process of its own, which it locks.
 STORE = """
 import sys, hf_xet

@@ -11,7 +11,7 @@ const progress = find('progress'), status = find('.several-status'), running = f
 let turn = 0; // counts runs, so that an old one says nothing any more
 let isActive = false;
 let isAsked = false; // the server works on it
-let isCancelled = false; // a run that Gradio will yet call a failed one
+let owed = 0; // failures that Gradio will yet tell of runs that were cancelled: two for each
 let opened = -1; // index of the row that the viewer shows
 let opensFirst = false; // whether the first result is shown unasked
 let items = [];
@@ -108,7 +108,7 @@ async function start(files) {
 function load() {
   const { items: newItems, zip: archive, turn: theirs, network } = props.value ?? {};
   if (!isActive || !newItems || theirs !== turn) return;
-  isCancelled = false; // runs take turns, so that one is over
+  owed = 0; // runs take turns, so those are over
   by = ` by ${network}`;
   setItems(newItems.map((item) => ({ line: 'Waiting', ...item })));
   const left = items.filter((item) => item.state === 'waiting').length;
@@ -178,12 +178,12 @@ input.addEventListener('change', () => {
   input.value = '';
 });
 cancel.addEventListener('click', () => {
-  isCancelled ||= isAsked;
+  if (isAsked) owed += 2;
   trigger('cancel');
   stop('Cancelled');
 });
 section.addEventListener('several-failed', () => {
-  if (isCancelled) setTimeout(() => (isCancelled = false)); // Gradio says it twice
+  if (owed) owed--;
   else if (isActive) stop('Interrupted');
 });
 document.addEventListener('drop', (event) => takeSeveral(event, event.dataTransfer), {
