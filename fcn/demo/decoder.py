@@ -35,11 +35,10 @@ class Decoder:
 
     Args:
         seconds: What one photo may take.
-        memory: Bytes of addresses that the process may have; only where there is ``resource``.
     """
 
-    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
-        self._seconds, self._memory = seconds, memory
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,9 +83,8 @@ class Decoder:
         return self._process
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        limits = str(self._memory), str(math.ceil(self._seconds))
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__, *limits],
+            [sys.executable, "-W", "ignore", "-m", __name__, str(math.ceil(self._seconds))],
             env={**os.environ, **SPARING, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -120,12 +118,12 @@ decode = Decoder()
 decode_listed = Decoder()  # so that a slow one of several photos holds up nobody else
 
 
-def limit_memory(most: int) -> None:
-    """Let this process have no more than so many bytes of addresses, where a system can."""
+def limit_memory() -> None:
+    """Let this process have no more addresses than ``MEMORY``, where a system can."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def end_in(seconds: int) -> None:
@@ -157,5 +155,5 @@ def serve(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    limit_memory(int(sys.argv[1]))
-    serve(int(sys.argv[2]))
+    limit_memory()
+    serve(int(sys.argv[1]))
