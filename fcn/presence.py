@@ -4,7 +4,7 @@ The score of a cell depends mostly on what is near it, which may take the fur of
 Pooled features also tell of the room around it. A linear classifier per class on them, as EncNet
 has it (Zhang et al. 2018), is fitted after training: it changes no other layer, and what a photo
 cannot show is left out of it. The convention: it is fitted on whole photos at the size that the
-network serves them at.
+network serves them at, of the training split, and what it says is weighed on photos of val.
 """
 
 import torch
@@ -18,6 +18,7 @@ BATCH_SIZE = 128
 LR = 3e-3
 WEIGHT_DECAY = 0.1
 DROPOUT = 0.5  # of the pooled features: there are about as many of them as there are photos
+SPREAD = 2.0  # how far ``calibrate`` goes with few photos: a Gaussian prior's standard deviation
 
 
 class Presence(nn.Module):
@@ -69,6 +70,37 @@ class Presence(nn.Module):
                 schedule.step()
         self.weight.copy_(weight / spread)
         self.bias.copy_(-self.weight @ mean)
+
+    def calibrate(self, logits: Tensor, highest: Tensor, shown: Tensor) -> None:
+        """Scale all logits alike and shift each class's, as photos tell that it did not learn from.
+
+        Afterwards the sigmoid of a class's logit, times its highest probability in any cell, is
+        how probable it is that the photo shows the class (Platt 1999).
+
+        Args:
+            logits: (M, num_classes) float, what it says of M photos now.
+            highest: (M, num_classes) float in [0, 1], the classes' highest probabilities.
+            shown: (M, num_classes), as for ``fit``.
+        """
+        logits, highest, shown = logits.double(), highest.double(), shown.double()
+        # The log of the scale, the shift of all, and what each class adds to that.
+        found = torch.zeros(2 + logits.shape[1], dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS([found], max_iter=300, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            evidence = found[0].exp() * logits + found[1] + found[2:]
+            probable = highest * torch.sigmoid(evidence)
+            missed = F.binary_cross_entropy(probable, shown, reduction="sum")
+            total: Tensor = missed + found.square().sum() / (2 * SPREAD**2)
+            total.backward()
+            return total
+
+        optimizer.step(loss)
+        with torch.no_grad():
+            scale = found[0].exp()
+            self.weight.mul_(scale)
+            self.bias.mul_(scale).add_(found[1] + found[2:])
 
 
 def pool(features: Features) -> Tensor:

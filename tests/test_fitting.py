@@ -17,13 +17,15 @@ from fcn import checkpoint, saving
 from fcn.__main__ import main
 from fcn.data.datasets import SegmentationDataset, open_dataset
 from fcn.errors import InputError
-from fcn.inference.decision import softmax
+from fcn.inference.decision import softmax, surest
 from fcn.inference.engines import load_engine
 from fcn.segmenter import Segmenter
 from fcn.training.config import TrainConfig
 from fcn.training.fitting import (
+    calibrate_presence,
     choose_absence,
     find_doubt,
+    find_shown,
     fit,
     fit_temperature,
     served_error,
@@ -100,8 +102,48 @@ def test_a_processor_fits_in_the_precision_that_it_is_fast_in_and_then_serves_in
 def test_with_a_background_the_highest_threshold_is_taken_that_is_worth_its_price(
     has_background: bool, chosen: float
 ) -> None:
-    scores = {0.0: 0.79, 0.5: 0.8, 0.6: 0.8, 0.7: 0.781, 0.8: 0.779}
+    scores = {0.0: 0.79, 0.5: 0.8, 0.6: 0.8, 0.7: 0.791, 0.8: 0.789}
     assert choose_absence(scores, has_background) == chosen
+
+
+def test_presence_is_calibrated_on_photos_with_labels() -> None:
+    model, val = build_tiny(CLASSES, presence=True), SHAPES[1]
+    segmenter = Segmenter.of(model, "tiny")
+    shown = torch.stack([find_shown(val.read_labels(index), 4) for index in range(len(val))])
+
+    def told() -> torch.Tensor:
+        """How probable the classes are, over all photos, that an untrained network sees most."""
+        sure = [surest(segmenter.scores(val.read(index)[0]), 1.0) for index in range(len(val))]
+        return torch.from_numpy(np.mean(sure, 0)[[1, 3]])
+
+    torch.nn.init.constant_(model.presence.bias, -4.0)  # it never says that there is one
+    before = told()
+    calibrate_presence(segmenter, segmenter._engine, val, range(len(val)))
+    true = shown[:, [1, 3]].float().mean(0)
+    assert (told() - true).abs().max() < 0.05 and (before - true).abs().min() > 0.5
+
+
+class Unlabelled(SegmentationDataset):
+    """Photos of which nothing is known."""
+
+    def __init__(self) -> None:
+        self.name, self.split, self.size = "folder", "val", 32
+        self.classes = CLASSES
+
+    def __len__(self) -> int:
+        return 2
+
+    def read(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        return Image.new("RGB", (32, 32)), np.full((32, 32), 255, np.uint8)
+
+
+def test_presence_stays_as_it_is_where_no_photo_tells_anything() -> None:
+    model = build_tiny(CLASSES, presence=True)
+    torch.nn.init.constant_(model.presence.bias, 1.5)
+    calibrate_presence(
+        segmenter := Segmenter.of(model, ""), segmenter._engine, Unlabelled(), [0, 1]
+    )
+    assert (model.presence.bias == 1.5).all()
 
 
 class Speck(SegmentationDataset):

@@ -59,6 +59,28 @@ def test_one_photo_is_enough():
     assert presence.weight.isfinite().all() and presence.bias.isfinite().all()
 
 
+def test_calibrated_it_tells_how_probable_a_class_is() -> None:
+    """It says too much of all, of the second class too seldom yes and of the third too often."""
+    torch.manual_seed(0)
+    pooled, presence = torch.randn(2000, 2048), Presence(3)
+    torch.nn.init.normal_(presence.weight, std=0.1)
+    before = pooled @ presence.weight.T
+    highest = torch.rand(2000, 3).sqrt()
+    true = highest * torch.sigmoid(0.4 * before + torch.tensor([0.0, 2.0, -1.0]))
+    presence.calibrate(before, highest, (torch.rand(2000, 3) < true).float())
+    told = highest * torch.sigmoid(pooled @ presence.weight.T + presence.bias)
+    assert (told - true).abs().mean() < 0.02
+    assert (highest * torch.sigmoid(before) - true).abs().mean() > 0.1  # as it was
+
+
+def test_calibrated_by_few_photos_it_stays_near_what_it_was() -> None:
+    presence = Presence(2)
+    torch.nn.init.ones_(presence.weight)
+    logits = torch.tensor([[9.0, -9.0]] * 3)
+    presence.calibrate(logits, torch.ones(3, 2), torch.tensor([[1.0, 0.0]] * 3))
+    assert 0.5 < presence.weight.mean() < 2 and presence.bias.abs().max() < 1
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose network tells presence, with its int8 file."""

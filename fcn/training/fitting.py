@@ -3,11 +3,11 @@
 A network trained on small photos is lost on large ones, so the size at which it sees them is chosen
 by mean IoU. Its probabilities are too sure of themselves, so its logits are divided by one
 temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). And in a photo of a few
-classes it sees others, so a classifier of whole photos is fitted, on the training split (see
-``presence.py``), and it is chosen how probable a class must be somewhere in a photo to be found
-there: by mean IoU, of which with a background it may cost a little. The convention: the temperature
-is fitted on every other photo, and the calibration errors reported are those of the rest; if it is
-no smaller there than without, the temperature is 1.
+classes it sees others, so a classifier of whole photos is fitted, on the training split, and
+calibrated (see ``presence.py``), and it is chosen how probable it must be that a photo shows a
+class for it to be found there: by mean IoU, of which with a background it may cost a little. The
+convention: the temperature is fitted on every other photo, and the calibration errors reported are
+those of the rest; if it is no smaller there than without, the temperature is 1.
 """
 
 import math
@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from ..data.datasets import SegmentationDataset, spread
 from ..evaluation import Scored, describe, evaluate
 from ..inference.decision import decide, find_present, softmax, surest
 from ..inference.engines import TorchEngine
+from ..inference.fusion import add_skips
 from ..metrics import IGNORE_INDEX, ConfusionMatrix
 from ..presence import Presence, pool
 from ..resizing import LARGEST_ENLARGEMENT
@@ -32,10 +34,10 @@ from ..served import LARGEST_SIZE
 from .devices import find_precision
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.4)  # of the size trained at
-ABSENT_BELOW = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97)
+ABSENT_BELOW = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 # What a threshold may cost in mean IoU, where there is a background for what looks like an absent
 # class: most photos of a split show one of its classes, and many that visitors bring do not.
-PRICE = 0.02
+PRICE = 0.01
 SHOWN = 0.002  # of a photo's labelled pixels: with more of them it shows a class
 TRAINING_PHOTOS = 5000  # that presence is fitted on, evenly spread
 PHOTOS = 400  # of the split that are looked at, evenly spread
@@ -89,6 +91,8 @@ def fit(
     before, after = (temperature_error(*held_out, t) for t in (1.0, segmenter.temperature))
     if after >= before:
         segmenter.temperature, after = 1.0, before
+    if isinstance(engine, TorchEngine):
+        calibrate_presence(segmenter, engine, dataset, photos)
     by_absence = score_absence(segmenter, dataset, photos)
     segmenter.absent_below = choose_absence(by_absence, segmenter.background is not None)
     served = served_error(segmenter, dataset, photos[1::2])
@@ -130,22 +134,56 @@ def fit_presence(
     engine.model.eval()
     for index in bar:
         photo, labels = train_set.read(index)
-        known = labels[labels != IGNORE_INDEX]
-        if not known.size:
+        if (labels == IGNORE_INDEX).all():
             continue
         with engine.running():
             features = engine.model.features(engine.images(np.array(segmenter.resize(photo))))
             pooled.append(pool(features).cpu())
-        counts = np.bincount(known, minlength=len(segmenter.classes))
-        shown.append(torch.from_numpy(counts > SHOWN * known.size))
+        shown.append(find_shown(labels, len(segmenter.classes)))
     engine.model.presence = None
     if not pooled:
         return 0
     presence = Presence(len(segmenter.classes))
     presence.fit(torch.cat(pooled), torch.stack(shown).float())
+    engine.model.presence = presence.to(engine.model.mean.device)
+    return len(pooled)
+
+
+def find_shown(labels: np.ndarray, num_classes: int) -> Tensor:
+    """Whether a photo with (H, W) labels, some of them known, shows each class."""
+    known = labels[labels != IGNORE_INDEX]
+    counts = np.bincount(known, minlength=num_classes)
+    return torch.from_numpy(counts > SHOWN * known.size)
+
+
+def calibrate_presence(
+    segmenter: Segmenter, engine: TorchEngine, dataset: SegmentationDataset, photos: Sequence[int]
+) -> None:
+    """Calibrate a network's presence, if it has it, by photos of the validation split.
+
+    Args:
+        segmenter: With its size and its temperature.
+        engine: Its engine.
+        dataset: The validation split.
+        photos: Which of its photos.
+    """
+    presence = engine.model.presence
+    if presence is None:
+        return
+    logits, highest, shown = [], [], []
+    for index in photos:
+        photo, labels = dataset.read(index)
+        if (labels == IGNORE_INDEX).all():
+            continue
+        maps = segmenter.maps(photo)
+        scores = add_skips(maps, segmenter.kernels, segmenter.stride)
+        highest.append(torch.from_numpy(surest(scores, segmenter.temperature)))
+        logits.append(torch.from_numpy(maps["presence"]))
+        shown.append(find_shown(labels, len(segmenter.classes)))
+    if shown:
+        presence.cpu().calibrate(*map(torch.stack, (logits, highest, shown)))
     # With the values that a checkpoint keeps.
     engine.model.presence = presence.half().float().to(engine.model.mean.device)
-    return len(pooled)
 
 
 def choose_absence(by_absence: dict[float, float], has_background: bool) -> float:
