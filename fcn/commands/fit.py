@@ -17,10 +17,10 @@ TEXT = """\
 Choose how a checkpoint is served, on the validation split that it was chosen on: the size at which
 it sees photos, one temperature that calibrates its confidences, and a threshold: how sure it must
 be of a class to find it in a photo. Size and threshold are those of the best mean IoU; where there
-is a background, the threshold is the highest that costs at most two points of it. Which classes a
-photo shows at all is learnt from whole photos of the training split. Then the checkpoint is scored
-at every stride, its int8 file, if any, is made and scored anew, and config.json, metrics.json,
-plots and card are written.
+is a background, the threshold is the highest that costs at most one point of it. Which classes a
+photo shows at all is learnt from whole photos of the training split and calibrated on the
+validation split. Then the checkpoint is scored at every stride, its int8 file, if any, is made and
+scored anew, and config.json, metrics.json, plots and card are written.
 `train.py` does the same at the end of a run; this is for one that was stopped before its end.
 """
 EXAMPLES = """\

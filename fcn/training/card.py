@@ -209,7 +209,7 @@ def absence_line(config: dict[str, Any], metrics: dict[str, Any]) -> str:
         rule += (
             " That is its probability by the scores, times the one that the photo shows it at all,"
             f" by a classifier of whole photos fitted on {fitted['training_photos']:,} of the"
-            " training split."
+            " training split and calibrated on the split that is scored."
         )
     if BACKGROUND in config["classes"]:
         rule += " What looks like a class that is not found is background."
