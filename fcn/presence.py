@@ -75,7 +75,8 @@ class Presence(nn.Module):
         """Scale all logits alike and shift each class's, as photos tell that it did not learn from.
 
         Afterwards the sigmoid of a class's logit, times its highest probability in any cell, is
-        how probable it is that the photo shows the class (Platt 1999).
+        how probable it is that the photo shows the class (Platt 1999), where classes are as
+        frequent as in these photos.
 
         Args:
             logits: (M, num_classes) float, what it says of M photos now.
