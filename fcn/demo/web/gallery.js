@@ -3,6 +3,7 @@
 // props, upload, watch). File names and sentences are only ever set as text.
 
 const { most: MOST } = props; // photos at once
+const REST = 1000; // ms from a cancelled run to the next, see start
 const find = (selector) => element.querySelector(selector);
 const section = find('section'), input = find('input'), list = find('ul'), zip = find('a');
 const choose = find('.several-choose'), cancel = find('.several-cancel');
@@ -11,6 +12,7 @@ const progress = find('progress'), status = find('.several-status'), running = f
 let turn = 0; // counts runs, so that an old one says nothing any more
 let isActive = false;
 let isAsked = false; // the server works on it
+let cancelled = -Infinity; // when a run was, in ms since the page was opened
 let owed = 0; // failures that Gradio will yet tell of runs that were cancelled: two for each
 let opened = -1; // index of the row that the viewer shows
 let opensFirst = false; // whether the first result is shown unasked
@@ -98,6 +100,10 @@ async function start(files) {
     sent.push({ name: file.name, path });
     setProgress(sent.length);
   }
+  // Gradio closes its stream with a cancelled run, and once the server has noticed, it drops all
+  // that the visitor has in the queue: a run that came sooner would never end.
+  await new Promise((resolve) => setTimeout(resolve, cancelled + REST - performance.now()));
+  if (mine !== turn) return;
   status.textContent = `Segmenting ${many(chosen.length)}`;
   const palette = document.querySelector('#viewer .fcn-palettes').value;
   props.value = { files: sent, turn, palette };
@@ -178,7 +184,7 @@ input.addEventListener('change', () => {
   input.value = '';
 });
 cancel.addEventListener('click', () => {
-  if (isAsked) owed += 2;
+  if (isAsked) [owed, cancelled] = [owed + 2, performance.now()];
   trigger('cancel');
   stop('Cancelled');
 });
