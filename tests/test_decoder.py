@@ -43,6 +43,13 @@ def test_it_gives_what_open_photo_gives(decoder, tmp_path, monkeypatch):
     assert photo.size == (30, 20) and not is_alike
 
 
+def test_it_finds_packages_where_the_host_has_them(decoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'found')!r}, 'w')")
+    assert decoder(photo_file(tmp_path), "x")[0].size == (90, 60)
+    assert (tmp_path / "found").exists()
+
+
 def test_what_is_no_photo_is_told_by_its_name_and_the_process_goes_on(decoder, tmp_path):
     file = photo_file(tmp_path)
     decoder(file, "x")

@@ -83,9 +83,11 @@ class Decoder:
         return self._process
 
     def _begin(self) -> subprocess.Popen[bytes]:
+        # The host may have its packages there.
+        places = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", __name__, str(math.ceil(self._seconds))],
-            env={**os.environ, **SPARING, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **SPARING, "PYTHONPATH": os.pathsep.join(places)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for who started it; it ends when its input does
