@@ -5,6 +5,7 @@ the classes has a name that is out to run as code. What is to be seen is compute
 photo that was uploaded.
 """
 
+import gc
 import io
 import os
 import shutil
@@ -107,6 +108,9 @@ def browse() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
+        # A loader's process that a test's traceback still holds would keep open the pipe whose end
+        # tells the driver to end, and be waited for without end.
+        gc.collect()
         browser.close()
 
 
