@@ -34,10 +34,16 @@ def test_scores_by_hand(matrix: ConfusionMatrix) -> None:
     assert matrix.fw_iou == pytest.approx(4 / 7 * 3 / 4 + 3 / 7 * 2 / 4)
 
 
+def test_what_never_occurs_does_not_count_where_only_labelled_classes_do(
+    matrix: ConfusionMatrix,
+) -> None:
+    assert matrix.mean_iou_of_labelled == pytest.approx((3 / 4 + 2 / 4) / 2)
+
+
 def test_an_empty_matrix_scores_nothing() -> None:
     empty = ConfusionMatrix(["sky", "road"])
-    scores = (empty.mean_iou, empty.pixel_accuracy, empty.mean_accuracy, empty.fw_iou)
-    assert scores == (0, 0, 0, 0)
+    means = (empty.mean_iou, empty.mean_iou_of_labelled, empty.mean_accuracy)
+    assert (*means, empty.pixel_accuracy, empty.fw_iou) == (0, 0, 0, 0, 0)
 
 
 def test_summary_is_json_and_the_table_names_every_class(matrix: ConfusionMatrix) -> None:

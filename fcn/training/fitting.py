@@ -7,7 +7,8 @@ classes it sees others, so a classifier of whole photos is fitted, on the traini
 calibrated (see ``presence.py``), and it is chosen how probable it must be that a photo shows a
 class for it to be found there: by mean IoU, of which with a background it may cost a little. The
 convention: the temperature is fitted on every other photo, and the calibration errors reported are
-those of the rest; if it is no smaller there than without, the temperature is 1.
+those of the rest; if it is no smaller there than without, the temperature is 1. All else is chosen
+on all of them, and in frames of a film the rest are the neighbours.
 """
 
 import math
@@ -38,7 +39,7 @@ ABSENT_BELOW = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 # What a threshold may cost in mean IoU, where there is a background for what looks like an absent
 # class: most photos of a split show one of its classes, and many that visitors bring do not.
 PRICE = 0.01
-SHOWN = 0.002  # of a photo's labelled pixels: with more of them it shows a class
+SHOWN = 0.002  # of a photo's labelled pixels: with fewer of them a class is hardly shown
 TRAINING_PHOTOS = 5000  # that presence is fitted on, evenly spread
 PHOTOS = 400  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
@@ -64,9 +65,9 @@ def fit(
 
     Returns:
         What was chosen, in plain JSON types: ``inference_size``, ``temperature`` and
-        ``absent_below`` as ``config.json`` has them, mean IoU by size and by ``absent_below``, and
-        the expected calibration error: without and with the temperature, of all classes, and as
-        served, with those left out that are absent.
+        ``absent_below`` as ``config.json`` has them, mean IoU by size and by ``absent_below`` of
+        the classes that the photos show, and the expected calibration error: without and with the
+        temperature, of all classes, and as served, with those left out that are absent.
     """
     engine = segmenter._engine
     if isinstance(engine, TorchEngine) and engine.gpu is None:
@@ -79,7 +80,7 @@ def fit(
     for one in sorted({min(round(factor * size), most) for factor in FACTORS}):
         segmenter.inference_size = one
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
-        scores[one] = matrix.mean_iou
+        scores[one] = matrix.mean_iou_of_labelled
     segmenter.inference_size = max(scores, key=lambda one: scores[one])
     report: dict[str, Any] = {"photos": len(photos)}
     if isinstance(engine, TorchEngine):
@@ -144,16 +145,25 @@ def fit_presence(
     if not pooled:
         return 0
     presence = Presence(len(segmenter.classes))
-    presence.fit(torch.cat(pooled), torch.stack(shown).float())
+    presence.fit(torch.cat(pooled), torch.stack(shown))
     engine.model.presence = presence.to(engine.model.mean.device)
     return len(pooled)
 
 
 def find_shown(labels: np.ndarray, num_classes: int) -> Tensor:
-    """Whether a photo with (H, W) labels, some of them known, shows each class."""
+    """Which classes a photo shows.
+
+    Args:
+        labels: (H, W) uint8 in [0, num_classes) or ``IGNORE_INDEX``, some of them known.
+        num_classes: How many classes.
+
+    Returns:
+        (num_classes,) float32: 1 for a class that it shows, 0 for one that it does not; nan for one
+        so small in it that it is neither an example of the class nor of a photo without.
+    """
     known = labels[labels != IGNORE_INDEX]
-    counts = np.bincount(known, minlength=num_classes)
-    return torch.from_numpy(counts > SHOWN * known.size)
+    shares = torch.from_numpy(np.bincount(known, minlength=num_classes) / known.size).float()
+    return torch.where((shares > 0) & (shares <= SHOWN), torch.nan, (shares > 0).float())
 
 
 def calibrate_presence(
@@ -211,7 +221,7 @@ def score_absence(
             if key not in found:
                 found[key], _ = decide(scores, photo.size, temperature, present, background)
             matrix.update(labels, found[key])
-    return {one: matrix.mean_iou for one, matrix in matrices.items()}
+    return {one: matrix.mean_iou_of_labelled for one, matrix in matrices.items()}
 
 
 def describe_fitted(
