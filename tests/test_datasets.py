@@ -220,6 +220,28 @@ def test_a_palette_mask_is_read_by_its_numbers(tmp_path):
     assert open_dataset("voc", tmp_path, "val").read(0)[1].tolist() == [[0, 15], [20, 255]]
 
 
+def test_labels_of_sbd_are_found_beside_vocs_whose_own_count(tmp_path):
+    for stem, value in (("a", 15), ("b", 12)):
+        _, mask = write_pair("voc", tmp_path, "trainaug", stem, [[0, value]])
+        (folder := mask.parent.with_name("SegmentationClassAug")).mkdir(exist_ok=True)
+        write_mask(folder / mask.name, [[0, 8]])
+    mask.unlink()
+    dataset = open_dataset("voc", tmp_path, "trainaug")
+    assert [dataset.read(index)[1].tolist() for index in range(2)] == [[[0, 15]], [[0, 8]]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_a_split_may_be_from_another_editor(encoding, tmp_path):
+    write_pair("voc", tmp_path, "val", "ä", [[0, 15]])
+    listing = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
+    listing.write_text("ä\n", encoding)
+    if encoding == "utf-8-sig":
+        assert len(open_dataset("voc", tmp_path, "val")) == 1
+        return
+    with pytest.raises(InputError, match=r"val.txt is not UTF-8 text .*; save it as UTF-8"):
+        open_dataset("voc", tmp_path, "val")
+
+
 def test_a_photo_is_read_as_it_is_served_but_for_exif(tmp_path):
     photo, _ = write_pair("folder", tmp_path, "train", "a", [[0, 1, 2]] * 2)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4), np.uint8)

@@ -87,7 +87,7 @@ DATASETS: dict[str, Source] = {
     "voc": Source(
         folder="VOCdevkit/VOC2012",
         layout="ImageSets/Segmentation/SPLIT.txt, JPEGImages/*.jpg, SegmentationClass/*.png",
-        size=384,
+        size=500,
         palette=lambda root: VOC,
         splits=voc_splits,
         files=voc_files,

@@ -55,12 +55,18 @@ def folders_with(pattern: str, partner: str) -> Callable[[Path], list[str]]:
 def voc_files(root: Path, split: str) -> Files:
     """List the files that a split's text file names, one stem a line; masks only if they exist."""
     listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-    stems = [line.split()[0] for line in listing.read_text("utf-8").splitlines() if line.strip()]
-    masks = {stem: root / "SegmentationClass" / f"{stem}.png" for stem in stems}
-    return (
-        {stem: root / "JPEGImages" / f"{stem}.jpg" for stem in stems},
-        {stem: path for stem, path in masks.items() if path.is_file()},
-    )
+    try:
+        lines = listing.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{listing} is not UTF-8 text ({error}); save it as UTF-8") from error
+    stems = [line.split()[0] for line in lines if line.strip()]
+    masks = {
+        stem: path
+        for name in ("SegmentationClassAug", "SegmentationClass")  # SBD's usual place; VOC's counts
+        for stem in stems
+        if (path := root / name / f"{stem}.png").is_file()
+    }
+    return {stem: root / "JPEGImages" / f"{stem}.jpg" for stem in stems}, masks
 
 
 def voc_splits(root: Path) -> list[str]:
