@@ -259,6 +259,10 @@ def test_overlapping_splits_are_a_warning(tmp_path):
     assert "shares 1 photo with val, such as a.jpg" in report.problems[0].text
     (warning,) = check_dataset("voc", tmp_path, ["trainval", "val"], thorough=False).warnings()
     assert warning.startswith("warning: trainval: shares 1 photo with val")
+    write_pair("voc", tmp_path, "sbd", "a", [[0, 12]])  # whatever a run's splits are called
+    (warning,) = check_dataset("voc", tmp_path, ["sbd", "val"], thorough=False).warnings()
+    assert warning.startswith("warning: sbd: shares 1 photo with val")
+    assert "shares" not in str(check_dataset("voc", tmp_path, ["sbd", "val"]))
     (warning,) = check_dataset("voc", tmp_path, ["val", "val"], thorough=False).warnings()
     assert warning.startswith("warning: val: is trained on and scored on")
 

@@ -121,7 +121,8 @@ def _large(source: Source, split: str, pairs: Sequence[tuple[Path, Path]]) -> It
             sides.append(max(image.size))
     if sides and (side := int(np.median(sides))) > LARGE * source.size:
         text = f"photos have {side} pixels on the long side, and training uses {source.size} unless"
-        text += " --size says another; scaled down, with their masks, they are read much faster"
+        text += " --size says another: what is small in them is lost then; scaled down, with their"
+        text += " masks, they are read much faster"
         yield Problem("large photos", split, text, is_error=False)
 
 
@@ -138,14 +139,14 @@ def _misnamed(names: Sequence[str]) -> Iterator[Problem]:
             yield Problem("names that are nearly background", "classes", text, is_error=False)
 
 
-def _shared(splits: Sequence[str], pairs: dict[str, set[Path]]) -> Iterator[Problem]:
-    """Find photos that are trained on and scored on, if both splits are used."""
+def _shared(splits: Sequence[str], pairs: dict[str, set[Path]], is_run: bool) -> Iterator[Problem]:
+    """Find photos that are trained on and scored on, if both splits are used, as by a run."""
     if len(set(splits)) < len(splits):
         text = "is trained on and scored on; the scores say little"
         yield Problem("splits that overlap", splits[0], text, is_error=False)
     for one, other in combinations(pairs, 2):
         common = pairs[one] & pairs[other]
-        if common and one.startswith("train") != other.startswith("train"):
+        if common and (is_run or one.startswith("train") != other.startswith("train")):
             text = f"shares {_count(len(common), 'photo')} with {other}, such as {min(common).name}"
             text += "; a score on them says little"
             yield Problem("splits that overlap", one, text, is_error=False)
@@ -229,7 +230,8 @@ def check_dataset(
         splits: those to check; when empty, all that are there but for VOC's ``trainval``.
         classes: as for ``open_dataset``.
         others: as for ``open_dataset``.
-        thorough: whether to decode every file, or only what takes a second or two.
+        thorough: whether to decode every file, or only what takes a second or two, before a run
+            that trains on one of ``splits`` and scores on the other.
 
     Returns:
         A report; print it. What cannot be found at all is one of its errors too.
@@ -255,7 +257,10 @@ def check_dataset(
     photos = {
         split: _check_split(report, inspector, split, list(names), thorough) for split in chosen
     }
-    report.problems += [*_misnamed(list(names)), *_shared(chosen, photos)]
+    report.problems += [
+        *_misnamed(list(names)),
+        *_shared(chosen, photos, bool(splits) and not thorough),
+    ]
     if report.ok and not splits:
         report.problems += _missing(source, list(photos))
     return report
