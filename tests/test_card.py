@@ -142,6 +142,7 @@ def test_weights_of_drawn_scenes_are_free() -> None:
         ({"dataset": "shapes", "backbone_weights": "none"}, {}, ["shapes"]),
         ({"dataset": "folder", "split": "trainplus"}, {}, ["backbone", "folder"]),
         ({"dataset": "voc", "split": "trainplus"}, {}, ["backbone", "voc", "plus"]),
+        ({"dataset": "voc", "split": "myplus"}, {}, ["backbone", "voc"]),
         ({"init": "x"}, {"sources": ["backbone", "camvid"]}, ["backbone", "camvid", "folder"]),
         ({"init": "x"}, {}, ["unknown", "folder"]),
         ({"init": "x"}, {"sources": None}, ["unknown", "folder"]),
@@ -153,16 +154,22 @@ def test_sources_are_those_of_the_data_and_of_what_came_before(config, before, s
 
 
 @pytest.mark.parametrize(
-    ("sources", "bound"),
+    ("sources", "licence"),
     [
-        (["backbone", "folder"], False),
-        (["backbone", "camvid", "folder"], True),
-        (["unknown"], True),
+        (["backbone", "shapes"], ("apache-2.0", None)),
+        (["backbone", "folder"], ("other", "as-its-photos")),
+        (["backbone", "camvid", "folder"], ("other", "research-only")),
+        (["unknown"], ("other", "research-only")),
     ],
 )
-def test_what_bound_the_weights_it_began_with_binds_a_network(sources, bound) -> None:
+def test_what_binds_any_of_its_sources_binds_a_network(sources, licence) -> None:
     card = build_card(CONFIG, METRICS, {**TRAINING, "sources": sources}, [])
-    assert card.data.license == ("other" if bound else "apache-2.0")
+    assert (card.data.license, card.data.license_name) == licence
+
+
+def test_the_recipe_of_another_version_has_a_card() -> None:
+    training = {**TRAINING, "config": {**TRAINING["config"], "momentum": 0.9}}
+    assert "python train.py" in build_card(CONFIG, METRICS, training, []).content
 
 
 def test_a_run_of_before_there_were_sources_is_taken_to_be_for_research(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ per cent here.
 """
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -89,6 +90,7 @@ SOURCES = {
 
 
 RESEARCH = "Code: Apache-2.0. These weights: for research alone, as their sources ask."
+OWN = "Code: Apache-2.0. These weights: as the rights to the trainer's photos allow."
 FREE = "Code and these weights: Apache-2.0."
 BUDGET = """
 It stops after {:g} minutes of training. `--minutes 0 --steps {}` behind it takes as many steps as
@@ -112,7 +114,7 @@ def list_sources(config: TrainConfig, init: dict[str, Any]) -> list[str]:
     else:
         before = [] if config.backbone_weights == "none" else ["backbone"]
     own = [config.dataset]
-    if config.dataset == "voc" and config.split.endswith("plus"):
+    if config.dataset == "voc" and config.split == "trainplus":
         own.append("plus")
     return list(dict.fromkeys([*before, *own]))
 
@@ -125,9 +127,17 @@ def told_sources(training: dict[str, Any]) -> list[str]:
     return [one if isinstance(one, str) and one in SOURCES else "unknown" for one in told]
 
 
-def is_for_research(sources: Iterable[str]) -> bool:
-    """Whether a source, a key of ``SOURCES``, may be used for research alone."""
-    return any("research" in SOURCES[key] for key in sources)
+def choose_licence(sources: Iterable[str]) -> tuple[str, str | None, str]:
+    """Under what a network may be used that is made of these keys of ``SOURCES``.
+
+    Returns:
+        The Hub's licence, its name if the Hub has none, and a line for the card.
+    """
+    if any("research" in SOURCES[key] for key in sources):
+        return "other", "research-only", RESEARCH
+    if "folder" in sources:  # of whose photos the program knows nothing
+        return "other", "as-its-photos", OWN
+    return "apache-2.0", None, FREE
 
 
 def kept_line(training: dict[str, Any]) -> str:
@@ -238,7 +248,7 @@ def build_card(
     """
     data_set, options = metrics["dataset"], training["config"]
     sources = told_sources(training)
-    is_bound = is_for_research(sources)
+    licence, licence_name, licence_line = choose_licence(sources)
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -250,8 +260,8 @@ def build_card(
         for key in TITLES
     ]
     card_data = ModelCardData(
-        license="other" if is_bound else "apache-2.0",
-        license_name="research-only" if is_bound else None,
+        license=licence,
+        license_name=licence_name,
         library_name="fcn",
         pipeline_tag="image-segmentation",
         tags=["fcn", "semantic-segmentation", config["backbone"]],
@@ -260,6 +270,8 @@ def build_card(
     )
     per_class = {key: value for key, value in metrics["per_class_iou"].items() if value is not None}
     side = config["inference_size"]
+    # Another version's recipe may have more.
+    known = {one.name: options[one.name] for one in fields(TrainConfig) if one.name in options}
     shown = [name for name in PICTURES if name in set(pictures)]
     return ModelCard.from_template(
         card_data,
@@ -278,7 +290,7 @@ def build_card(
         hardware=training["hardware"],
         started=started_from(training),
         seed=f"{options['seed']}{kept_line(training)}",
-        command=TrainConfig(**{**options, "data": "DIR"}).command(),
+        command=TrainConfig(**known, data="DIR").command(),
         seen=f"{training['data']['images']:,}",
         size=f"at {side} pixels on the long side" if side else "at its own size",
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
@@ -286,5 +298,5 @@ def build_card(
         sources="\n".join(f"- {SOURCES[key]}" for key in sources),
         budget=(BUDGET.format(options["minutes"], training["step"]) if options["minutes"] else "")
         + (FRESH if training.get("init") else ""),
-        licence=RESEARCH if is_bound else FREE,
+        licence=licence_line,
     )
