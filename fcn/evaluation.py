@@ -2,7 +2,8 @@
 
 The convention: a photo, as it is stored, goes through the same ``Segmenter`` that serves it, its
 labels are compared at their own resolution, each image counts once, and one confusion matrix is
-filled over the whole split. Every report names its protocol, data set, split, engine and stride.
+filled over the whole split. Every report names its protocol, data set, split, engine and stride,
+the size at which photos were seen and how probable a class had to be to be found.
 """
 
 import sys
@@ -129,6 +130,8 @@ def describe(
         "images": len(dataset) if images is None else images,
         "engine": segmenter.engine,
         "stride": stride or segmenter.stride,
+        "inference_size": segmenter.inference_size,
+        "absent_below": segmenter.absent_below,
         "protocol": PROTOCOL,
     }
     if dataset.name == "scene_parsing" and len(matrix.classes) == 150:

@@ -139,6 +139,15 @@ def test_stems_spare_other_files_and_replace_earlier_results(tmp_path: Path):
     assert stems == ["cat-2", "dog", "cow-2"]
 
 
+def test_a_path_that_cannot_be_looked_at_keeps_no_other_photo_back(
+    photos, tiny_checkpoint, tmp_path, capsys
+):
+    args = ("--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
+    assert run("segment", tmp_path / ("x" * 300), photos / "street.jpg", *args) == 1
+    shown = capsys.readouterr()
+    assert "x: File name too long" in shown.err and "street.jpg: " in shown.out
+
+
 def test_segment_says_when_it_is_unsure(photos, tiny_checkpoint, tmp_path, capsys):
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "doubtful")
     config = json.loads((folder / "config.json").read_text())
@@ -158,6 +167,8 @@ def test_evaluate_prints_one_json_object(tiny_checkpoint, capsys):
     scenes = open_dataset("shapes", "", "val")
     assert np.sum(report["confusion"]) == sum(scenes.read(index)[1].size for index in range(3))
     known = {"dataset": "shapes", "split": "val", "images": 3, "stride": 16, "engine": "torch"}
+    config = json.loads((tiny_checkpoint / "config.json").read_text())
+    known |= {name: config[name] for name in ("inference_size", "absent_below")}
     assert known.items() <= report.items()
     assert {"mean_accuracy", "fw_iou", "protocol", "seconds"} <= set(report)
 
@@ -166,6 +177,7 @@ def test_evaluate_prints_a_table(tiny_checkpoint, capsys):
     assert run("evaluate", tiny_checkpoint, "--dataset", "shapes", "--limit", 1) == 0
     shown = capsys.readouterr().out
     assert "circle" in shown and "shapes val, 1 photos" in shown and "label resolution" in shown
+    assert "photos are seen at 96 pixels\n" in shown
 
 
 def test_evaluate_tells_averaged_scores_apart(tiny_checkpoint, capsys):

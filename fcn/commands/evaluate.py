@@ -124,6 +124,11 @@ def run(args: argparse.Namespace) -> int:
         "{dataset} {split}, {images} photos in {seconds} s, stride {stride}, {engine}\n"
         "{protocol}".format(**report)
     )
+    side, below = report["inference_size"], report["absent_below"]
+    told = f"photos are seen at {side} pixels" if side else "photos are seen at their own size"
+    if below:
+        told += f"; a class that is nowhere {below:.0%} probable is left out"
+    print(told)
     if "official" in report:
         official = report["official"]
         print(

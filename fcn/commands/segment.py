@@ -72,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
         except PhotoError as error:
             failed += 1
             print(error, file=sys.stderr)
+        except OSError as error:  # a folder that may not be read
+            failed += 1
+            print(describe(error), file=sys.stderr)
     photos = list(dict.fromkeys(photos))
     stems = choose_stems(photos, args.output)
     # disable=None shows the bar on a terminal only.
