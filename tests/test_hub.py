@@ -203,6 +203,15 @@ def test_no_half_checkpoint_is_pushed(hub: FakeHub, client: HubClient, folder: P
     assert ("model", "me/half") not in hub.repos
 
 
+def test_what_could_not_be_pulled_is_not_pushed(
+    hub: FakeHub, client: HubClient, folder: Path
+) -> None:
+    (folder / "training.json").write_bytes(b" " * 5_000_001)
+    last = sentence(client.run("push", folder, "me/large"))
+    assert last.startswith(f"fcn: {folder} has more than 20 JSON files")
+    assert ("model", "me/large") not in hub.repos
+
+
 SILENT = "Nothing came from the Hub for 0.5 s"
 # What the Hub may say to a push and to a pull alike.
 REFUSALS = {

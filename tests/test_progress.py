@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fcn.training.config import TrainConfig
-from fcn.training.progress import Progress, foresee
+from fcn.training.progress import LONGEST, Progress, foresee
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ def test_a_run_says_what_it_will_take(changes: dict[str, Any], pace: float, word
     assert words in text
     assert ("--minutes" in text) == (not config.minutes)
     assert "are not counted" in text
+
+
+def test_a_long_history_keeps_its_scores_and_every_other_loss() -> None:
+    progress, scores = Progress(), []
+    for step in range(3 * LONGEST):
+        progress.step = step
+        progress.log(0.5)
+        if step % 1000 == 0:
+            scores.append({"step": step, "mean_iou": 0.5, "pixel_accuracy": 0.5})
+            progress.history.append(scores[-1])
+    steps = [one["step"] for one in progress.history]
+    assert LONGEST / 2 < len(steps) <= LONGEST and steps == sorted(steps)
+    assert [one for one in progress.history if "mean_iou" in one] == scores
+    assert steps[0] == 0 and steps[-1] == 3 * LONGEST - 1

@@ -1,6 +1,7 @@
 """From training to the page: push, serve, refresh, roll back, all from the command line."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -251,17 +252,17 @@ def test_what_scored_no_worse_is_pushed(
 def test_a_push_that_fails_after_training_tells_the_command_that_repeats_it(
     hub: FakeHub, client: HubClient, tmp_path: Path
 ) -> None:
-    run = write_run(tmp_path / "run")
+    run = write_run(tmp_path / "my run")
     hub.faults["me/later"] = Fault("status", 500)
     given = {"run": str(run), "model": "me/later", "space": "me/page", "force": False}
     error = client.ask("publish", **given)["error"]
     assert "out of order (500)" in error
-    again = f"python -m fcn push {run} me/later && python -m fcn space me/page --model me/later"
+    again = f"python -m fcn push '{run}' me/later && python -m fcn space me/page --model me/later"
     assert error.endswith(again)
     assert len(error.splitlines()) == 1
     del hub.faults["me/later"]
     for words in again.split(" && "):
-        assert client.run(*words.split()[3:])["status"] == 0
+        assert client.run(*shlex.split(words)[3:])["status"] == 0
     assert hub.space("me/page").variables["FCN_MODEL"]["value"] == "me/later"
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -107,16 +107,29 @@ def read_listing(name: str) -> Listing:
     }
     if CONFIG_NAME not in files or not {WEIGHTS_NAME, ONNX_NAME} & set(files):
         raise InputError(f"{name} is no checkpoint: it lacks {CONFIG_NAME} or {WEIGHTS_NAME}.")
-    size = sum(one.size for one in files.values())
+    check_sizes(name, {one: file.size for one, file in files.items()})
+    return Listing(repo_id, info.sha or "", files)
+
+
+def check_sizes(name: str, sizes: Mapping[str, int]) -> None:
+    """Refuse a checkpoint that is too large to be pulled.
+
+    Args:
+        name: What to call it.
+        sizes: The bytes of each file that a pull fetches.
+
+    Raises:
+        InputError: In a sentence that says what is too much.
+    """
+    size = sum(sizes.values())
     if size > LARGEST:
         raise InputError(f"{name} has {size / 1e9:.1f} GB, more than {LARGEST / 1e9:.0f} GB.")
-    small = {one: file.size for one, file in files.items() if one.endswith((".json", ".png"))}
-    if len(small) > MOST_SMALL or max(small.values()) > LARGEST_SMALL:
+    small = [size for one, size in sizes.items() if one.endswith((".json", ".png"))]
+    if len(small) > MOST_SMALL or max(small) > LARGEST_SMALL:
         raise InputError(
             f"{name} has more than {MOST_SMALL} JSON files and pictures, or one of more than"
             f" {LARGEST_SMALL / 1e6:.0f} MB."
         )
-    return Listing(repo_id, info.sha or "", files)
 
 
 def pull(name: str) -> Pulled:

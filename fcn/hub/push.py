@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..scores import score_line
 from .call import Watch, ask, parse_id
 from .commit import commit_files, create_tag
-from .pull import FILES, is_fetched
+from .pull import FILES, check_sizes, is_fetched
 
 CARD = "README.md"  # on the Hub, to read there; nothing fetches it
 NAMELESS = 'Segmenter.load("FOLDER")'  # in a card: how to load it, wherever it is
@@ -68,6 +68,8 @@ def push(folder: str | Path, repo_id: str, private: bool = False, tag: str = "")
     files = find_files(folder)
     if WEIGHTS_NAME not in files:
         raise InputError(f"{folder} is not a whole checkpoint: {WEIGHTS_NAME} is missing.")
+    sizes = {one: file.stat().st_size for one, file in files.items() if is_fetched(one)}
+    check_sizes(str(folder), sizes)  # or nobody could pull it
     if parse_id(repo_id)[1]:
         raise InputError(f"{repo_id} has a revision, but a push makes a new one.")
 

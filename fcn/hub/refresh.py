@@ -4,6 +4,7 @@ The convention: nothing that goes wrong here loses the run, and each complaint e
 that goes on from where it stopped.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def publish(run: Path, model: str, space_name: str, force: bool) -> None:
     Raises:
         InputError: If something was not done, with the command that does it.
     """
-    again = f"python -m fcn push {run} {model}"
+    again = f"python -m fcn push {shlex.quote(str(run))} {model}"
     try:
         if not force:
             refuse_worse(
