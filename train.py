@@ -7,6 +7,7 @@ loop, which is one for a CPU, a GPU and many of them, and the command line.
 import argparse
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -216,7 +217,7 @@ def parse(arguments: list[str] | None) -> TrainConfig:
     return TrainConfig(**{**(read_config(file) if file else {}), **flags})
 
 
-def explain(error: RuntimeError, config: TrainConfig) -> str:
+def explain(error: RuntimeError | MemoryError, config: TrainConfig) -> str:
     """Say what a failure that is no bug means and what to do, or nothing if it is one."""
     if is_out_of_memory(error):
         height, width = config.crop
@@ -268,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = train(config)
         if not PartialState().is_main_process:
             return 0
-        print(f"Saved in {run}. See it: python app.py --model {run}")
+        print(f"Saved in {run}. See it: python app.py --model {shlex.quote(str(run))}")
         if config.push:
             refresh.publish(run, config.push, config.space, config.force)
     except InputError as error:
@@ -277,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(describe(error), file=sys.stderr)
         return 1
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if config is None or not (told := explain(error, config)):
             raise
         print(told, file=sys.stderr)

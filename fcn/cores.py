@@ -28,3 +28,13 @@ def count_cores() -> int:
         if quota > 0 and period > 0:  # -1 is no quota
             cores = min(cores, math.ceil(quota / period))
     return cores
+
+
+def limit_torch() -> None:
+    """Let PyTorch have no more threads than cores, as it knows nothing of a container's quota.
+
+    It may have fewer, as each of several processes has.
+    """
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))

@@ -168,7 +168,7 @@ def score(dataset: SegmentationDataset, folder: Path) -> Scores:
         mininterval=0.1 if sys.stderr.isatty() else 30,
     )
     for index in bar:
-        labels, values = dataset.read(index)[1], read_mask(given[stems[index]])
+        labels, values = dataset.read_labels(index), read_mask(given[stems[index]])
         if values.shape != labels.shape:
             image = Image.fromarray(values).resize(labels.shape[::-1], Image.Resampling.NEAREST)
             values, resized = np.asarray(image), resized + 1

@@ -5,7 +5,7 @@ command line and the trainer's evaluation, so that a published number is that of
 
 The convention: an engine turns one small picture into scores at that picture's size; all before
 and after (scaling the photo, bringing scores back to its size, probabilities) is numpy and Pillow
-and the same for every engine.
+and the same for every engine, but that a GPU decides the same by torch.
 """
 
 import logging

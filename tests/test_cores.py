@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from fcn import cores
 
@@ -54,3 +55,17 @@ def test_without_either_it_is_the_machines(cgroup: Path, monkeypatch: pytest.Mon
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores.count_cores() == 1
+
+
+def test_pytorch_has_no_more_threads_than_cores_but_may_have_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        for count in (8, 3, 5):
+            monkeypatch.setattr(cores, "count_cores", lambda count=count: count)
+            cores.limit_torch()
+            assert torch.get_num_threads() == (4 if count == 8 else 3)
+    finally:
+        torch.set_num_threads(before)

@@ -97,6 +97,14 @@ def test_the_sample_against_itself_gives_the_devkits_result(real_data: Path, cap
     assert "found 3 of the 2000 pairs" in err and "warning" not in err
 
 
+def test_a_photo_that_is_damaged_does_not_keep_its_prediction_from_being_scored(tmp_path):
+    labels = [np.array([[1, 2], [2, 2]])]
+    write_split("folder", tmp_path, tmp_path / "out", labels, labels)
+    dataset = open_dataset("folder", tmp_path, "val")
+    dataset.pairs[0][0].write_bytes(b"no photo")
+    assert score(dataset, tmp_path / "out").matrix.pixel_accuracy == 1
+
+
 SAVED = {"scene_parsing": SCENE_PARSING, "voc": VOC, "camvid": CAMVID}
 
 

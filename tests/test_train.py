@@ -415,7 +415,7 @@ def test_a_folder_in_which_another_process_trains_is_left_to_it(
     seen = run / "album" / "0000010-01234567.png"
     seen.parent.mkdir(parents=True)
     seen.touch()
-    arguments = [*TINY.split(), "--steps", "1", "--output", str(run)]
+    arguments = [*TINY.split(), "--no-export", "--steps", "1", "--output", str(run)]
     with checkpoint.claimed(run):
         assert train.main(arguments) == 1
     assert "Another process trains in" in capsys.readouterr().err
@@ -428,11 +428,15 @@ def test_a_folder_in_which_another_process_trains_is_left_to_it(
     assert looks < set(seen.parent.iterdir())
 
 
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError()],
+)
 def test_memory_that_is_too_small_is_told_which_flags_to_lower(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(config: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        raise error
 
     monkeypatch.setattr(train, "train", fail)  # no GPU here can be filled
     assert train.main(TINY.split()) == 1

@@ -347,6 +347,18 @@ def test_a_finished_run_has_fitted_scored_and_reported(tmp_path: Path) -> None:
     assert "--push" not in page  # of the command that repeats the run
 
 
+def test_a_photo_without_labels_is_not_the_worst(tmp_path: Path) -> None:
+    for split, stem, values in (("train", "a", [0, 1]), ("val", "b", [1, 0]), ("val", "c", [255])):
+        write_pair("folder", tmp_path / "data", split, stem, [values * 20] * 40)
+    data = {"dataset": "folder", "data": str(tmp_path / "data")}
+    trainer = Trainer(config_in(tmp_path, **data))
+    take(trainer, 1)
+    trainer.validate()
+    trainer.finish()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "images/b.jpg" in page and "images/c.jpg" not in page
+
+
 def test_rates_rise_for_a_fifth_of_a_short_run_at_most(tmp_path: Path) -> None:
     trainer = Trainer(config_in(tmp_path, steps=10, warmup=100))
     group = trainer.optimizer.param_groups[0]

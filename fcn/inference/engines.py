@@ -2,7 +2,8 @@
 
 ``onnx`` runs the int8 file of a checkpoint on the CPU and needs no torch, ``torch`` runs the
 weights on any device. The convention: an engine sees uint8 RGB of the size that the network is to
-see, and gives float32 numpy arrays; all before and after is the same for every engine.
+see, and gives float32 numpy arrays; all before and after is the same for every engine, but that a
+GPU decides what is on it (``gpu_decision``).
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checkpoint, served
-from ..cores import count_cores
+from ..cores import count_cores, limit_torch
 from ..errors import InputError, first_line
 from . import amx
 from .fusion import KERNELS, MAPS, STRIDES, Upscored, fuse
@@ -119,6 +120,7 @@ class TorchEngine(Engine):
 
         from .. import saving
 
+        limit_torch()
         config = checkpoint.read_json(folder, checkpoint.CONFIG_NAME)
         served.check(config, folder, served.Built)
         model, device = saving.load(folder), device or _best_device()

@@ -9,6 +9,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs
 from tqdm import tqdm
 
+from ..cores import limit_torch
 from ..errors import InputError, first_line
 from . import tracking
 from .config import TrainConfig
@@ -45,6 +46,7 @@ def build_accelerator(config: TrainConfig) -> Accelerator:
             launch do not find one another.
     """
     tracking.check_tracker(config.tracker)
+    limit_torch()
     here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
     if torch.cuda.is_available() and here > gpus:
         raise InputError(f"{here} processes were started here, but there are {gpus} GPUs.")
@@ -79,6 +81,6 @@ def tell(text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
 
-def is_lost_peer(error: RuntimeError) -> bool:
+def is_lost_peer(error: Exception) -> bool:
     """Whether an error says that another process of this launch is gone."""
     return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)

@@ -128,7 +128,7 @@ def count_workers() -> int:
     return min(max(count_cores() // beside, 1), 16)
 
 
-def is_lost_reader(error: RuntimeError) -> bool:
+def is_lost_reader(error: Exception) -> bool:
     """Whether an error says that one of the loader's processes died."""
     return str(error).startswith("DataLoader worker")
 

@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .config import TrainConfig
 from .devices import find_layout
 from .learning import Objective, build_optimizer
@@ -91,15 +91,16 @@ def choose_plan(
         return plans[0]
     for plan in plans:
         with spared_memory(accelerator.device):
-            fits = torch.tensor(float(does_fit(plan, objective, config, accelerator)))
+            lack = find_lack(plan, objective, config, accelerator)
         clear_device_cache(garbage_collection=True)
-        if accelerator.reduce(fits.to(accelerator.device)) == processes:
+        fits = torch.tensor(float(not lack), device=accelerator.device)
+        if accelerator.reduce(fits) == processes:
             return plan
     height, width = config.crop
     raise InputError(
         f"A step on one crop of {height}x{width} does not fit the memory, even if activations are"
-        f" computed again: lower --crop, or --width (now {config.width}), or raise"
-        f" --frozen-stages (now {config.frozen_stages})."
+        f" computed again{f' ({lack})' if lack else ''}: lower --crop, or --width (now"
+        f" {config.width}), or raise --frozen-stages (now {config.frozen_stages})."
     )
 
 
@@ -121,10 +122,13 @@ def spared_memory(device: torch.device) -> Iterator[None]:
         torch.cuda.reset_peak_memory_stats()
 
 
-def does_fit(
+def find_lack(
     plan: StepPlan, objective: Objective, config: TrainConfig, accelerator: Accelerator
-) -> bool:
-    """Whether a step fits the memory of this process; draws no random number."""
+) -> str:
+    """What a library says of a step that does not fit this process's memory; empty if it fits.
+
+    Draws no random number.
+    """
     device = accelerator.device
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -132,8 +136,8 @@ def does_fit(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return False
-    return True
+        return first_line(error)
+    return ""
 
 
 def rehearse(

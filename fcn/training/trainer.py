@@ -296,7 +296,7 @@ class Trainer:
         tell(ENDING.format(learns=once.split, val=self.val_set.split))
         fitted = fit(segmenter, once, self.val_set, trained_at, is_main)
         # Each process found the same but for rounding; the main one's count.
-        share(served)
+        send_weights(served)
         chosen = torch.tensor(
             [segmenter.inference_size, segmenter.temperature, segmenter.absent_below]
         )
@@ -308,7 +308,8 @@ class Trainer:
         def rank(index: int, found: Segmentation, labels: np.ndarray) -> None:
             own = ConfusionMatrix(self.val_set.classes)
             own.update(labels, found.labels)
-            ranking.append((own.mean_iou, index))
+            if own.counts.any():  # else it has no score, rather than the worst
+                ranking.append((own.mean_iou, index))
 
         scored = self.score(segmenter, segmenter.trained_strides, rank)
         metrics, served.doubt_below = describe_fitted(segmenter, self.val_set, fitted, scored)
@@ -326,7 +327,7 @@ class Trainer:
         is_main = self.accelerator.is_main_process
         model = saving.load(self.run) if is_main else copy.deepcopy(self.model)
         model.presence = None  # it is fitted anew
-        share(model.to(self.accelerator.device).to(memory_format=self.layout))
+        send_weights(model.to(self.accelerator.device).to(memory_format=self.layout))
         return model.eval()
 
     def publish(self, name: str, model: FCN, metrics: dict[str, Any] | None = None) -> None:
@@ -381,7 +382,7 @@ def forget_fitted(model: FCN) -> None:
     model.presence = None
 
 
-def share(model: FCN) -> None:
+def send_weights(model: FCN) -> None:
     """Give the main process's weights to all."""
     for value in model.state_dict().values():
         # Memory is sent as it lies, and with channels last it lies otherwise than as loaded.
