@@ -71,7 +71,11 @@ class TrainConfig:
     )
 
     backbone: str = option("vgg16", "network to start from", list(DEPTHS))
-    head: str = option("compact", "fc6 and fc7: 3x3 dilated and new, or VGG's own", list(HEADS))
+    head: str = option(
+        "compact",
+        "fc6 and fc7: 3x3 dilated and new, or VGG's own, for which --width and --context do nothing",
+        list(HEADS),
+    )
     width: int = option(1024, "channels of the compact fc6 and fc7")
     stride: int = option(8, "finest map fused in: FCN-32s, 16s or 8s", list(STRIDES))
     dropout: float = option(0.3, "share of fc6 and fc7 channels dropped")
@@ -107,7 +111,7 @@ class TrainConfig:
     )
     lr: float = option(3e-4, "AdamW's learning rate for new layers")
     backbone_lr: float = option(3e-5, "AdamW's learning rate for VGG's layers")
-    weight_decay: float = option(1e-4, "AdamW's weight decay")
+    weight_decay: float = option(0.01, "AdamW's weight decay")
     warmup: int = option(
         100, "steps over which the learning rates rise; at most a fifth of the budget"
     )
@@ -128,7 +132,8 @@ class TrainConfig:
     resume: bool = option(False, "continue from the run's last checkpoint")
     precision: str = option(
         "auto",
-        "auto is bf16 where the device has it; fp32 is TF32 in the convolutions of newer GPUs",
+        "auto is bf16 where the device has it, as NVIDIA's since Ampere, else fp32; that is TF32 in"
+        " the convolutions of the same GPUs",
         ["auto", "fp32", "bf16"],
     )
     workers: int = option(
