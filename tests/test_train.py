@@ -408,6 +408,7 @@ def test_an_update_that_is_no_number_is_not_saved(
     assert not (run / "last").exists()
 
 
+@pytest.mark.usefixtures("unfinished")
 def test_a_folder_in_which_another_process_trains_is_left_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -415,7 +416,7 @@ def test_a_folder_in_which_another_process_trains_is_left_to_it(
     seen = run / "album" / "0000010-01234567.png"
     seen.parent.mkdir(parents=True)
     seen.touch()
-    arguments = [*TINY.split(), "--no-export", "--steps", "1", "--output", str(run)]
+    arguments = [*TINY.split(), "--steps", "1", "--output", str(run)]
     with checkpoint.claimed(run):
         assert train.main(arguments) == 1
     assert "Another process trains in" in capsys.readouterr().err
