@@ -51,8 +51,7 @@ class Presence(nn.Module):
 
         Args:
             pooled: (M, features) float32, what ``pool`` gives of M photos, at least one.
-            shown: (M, num_classes) float32, 1 for the classes that a photo shows, 0 for those that
-                it does not, and nan where that is to be left aside.
+            shown: (M, num_classes) float32, 1 for the classes that a photo shows, else 0.
         """
         generator = torch.Generator().manual_seed(0)
         mean, spread = pooled.mean(0), pooled.std(0, correction=0) + 1e-3
@@ -65,7 +64,7 @@ class Presence(nn.Module):
                 kept = torch.rand(inputs[some].shape, generator=generator) >= DROPOUT
                 dropped = inputs[some] * kept / (1 - DROPOUT)
                 # The gradient of the mean binary cross-entropy.
-                surplus = torch.nan_to_num(torch.sigmoid(dropped @ weight.T) - shown[some])
+                surplus = torch.sigmoid(dropped @ weight.T) - shown[some]
                 weight.grad = surplus.T @ dropped / surplus.numel()
                 optimizer.step()
                 schedule.step()
@@ -85,7 +84,6 @@ class Presence(nn.Module):
             shown: (M, num_classes), as for ``fit``.
         """
         logits, highest, shown = logits.double(), highest.double(), shown.double()
-        is_known = (~shown.isnan()).double()
         # The log of the scale, the shift of all, and what each class adds to that.
         found = torch.zeros(2 + logits.shape[1], dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.LBFGS([found], max_iter=300, line_search_fn="strong_wolfe")
@@ -94,7 +92,7 @@ class Presence(nn.Module):
             optimizer.zero_grad()
             evidence = found[0].exp() * logits + found[1] + found[2:]
             probable = highest * torch.sigmoid(evidence)
-            missed = F.binary_cross_entropy(probable, shown.nan_to_num(), is_known, reduction="sum")
+            missed = F.binary_cross_entropy(probable, shown, reduction="sum")
             total: Tensor = missed + found.square().sum() / (2 * SPREAD**2)
             total.backward()
             return total

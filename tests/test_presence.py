@@ -59,20 +59,6 @@ def test_one_photo_is_enough():
     assert presence.weight.isfinite().all() and presence.bias.isfinite().all()
 
 
-def test_what_is_left_aside_teaches_nothing() -> None:
-    torch.manual_seed(0)
-    pooled, shown = torch.randn(200, 2048), (torch.rand(200, 2) < 0.8).float()
-    shown[:, 1] = torch.nan
-    one = fitted(pooled, shown)
-    assert one.weight[0].any() and not one.weight[1].any()
-    logits, highest = 3 * torch.randn(200, 2), torch.ones(200, 2)
-    whole, half = Presence(2), Presence(1)
-    whole.calibrate(logits, highest, shown)
-    half.calibrate(logits[:, :1], highest[:, :1], shown[:, :1])
-    assert whole.bias[0] == pytest.approx(half.bias[0].item(), abs=0.01)
-    assert half.bias[0] > 0.5
-
-
 def test_calibrated_it_tells_how_probable_a_class_is() -> None:
     """It says too much of all, of the second class too seldom yes and of the third too often."""
     torch.manual_seed(0)

@@ -39,7 +39,7 @@ ABSENT_BELOW = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 # What a threshold may cost in mean IoU, where there is a background for what looks like an absent
 # class: most photos of a split show one of its classes, and many that visitors bring do not.
 PRICE = 0.01
-SHOWN = 0.002  # of a photo's labelled pixels: with fewer of them a class is hardly shown
+SHOWN = 0.002  # of a photo's labelled pixels: with more of them it shows a class
 TRAINING_PHOTOS = 5000  # that presence is fitted on, evenly spread
 PHOTOS = 400  # of the split that are looked at, evenly spread
 PIXELS = 1000  # of each of them that the temperature is fitted on
@@ -145,25 +145,16 @@ def fit_presence(
     if not pooled:
         return 0
     presence = Presence(len(segmenter.classes))
-    presence.fit(torch.cat(pooled), torch.stack(shown))
+    presence.fit(torch.cat(pooled), torch.stack(shown).float())
     engine.model.presence = presence.to(engine.model.mean.device)
     return len(pooled)
 
 
 def find_shown(labels: np.ndarray, num_classes: int) -> Tensor:
-    """Which classes a photo shows.
-
-    Args:
-        labels: (H, W) uint8 in [0, num_classes) or ``IGNORE_INDEX``, some of them known.
-        num_classes: How many classes.
-
-    Returns:
-        (num_classes,) float32: 1 for a class that it shows, 0 for one that it does not; nan for one
-        so small in it that it is neither an example of the class nor of a photo without.
-    """
+    """Whether a photo with (H, W) labels, some of them known, shows each class."""
     known = labels[labels != IGNORE_INDEX]
-    shares = torch.from_numpy(np.bincount(known, minlength=num_classes) / known.size).float()
-    return torch.where((shares > 0) & (shares <= SHOWN), torch.nan, (shares > 0).float())
+    counts = np.bincount(known, minlength=num_classes)
+    return torch.from_numpy(counts > SHOWN * known.size)
 
 
 def calibrate_presence(
