@@ -73,7 +73,7 @@ class TrainConfig:
     backbone: str = option("vgg16", "network to start from", list(DEPTHS))
     head: str = option(
         "compact",
-        "fc6 and fc7: 3x3 dilated and new, or VGG's own, for which --width and --context do nothing",
+        "fc6 and fc7: 3x3 dilated and new, or VGG's own; those take no --width and no --context",
         list(HEADS),
     )
     width: int = option(1024, "channels of the compact fc6 and fc7")
