@@ -1,12 +1,16 @@
 """Cores: a container's quota and affinity count, whatever the machine has."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from fcn import cores
+from fcn.inference.engines import load_engine
+from fcn.training.config import TrainConfig
+from fcn.training.devices import build_accelerator
 
 
 @pytest.fixture
@@ -57,15 +61,23 @@ def test_without_either_it_is_the_machines(cgroup: Path, monkeypatch: pytest.Mon
     assert cores.count_cores() == 1
 
 
-def test_pytorch_has_no_more_threads_than_cores_but_may_have_fewer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """PyTorch with four threads, for a while."""
     before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(4)
-        for count in (8, 3, 5):
-            monkeypatch.setattr(cores, "count_cores", lambda count=count: count)
-            cores.limit_torch()
-            assert torch.get_num_threads() == (4 if count == 8 else 3)
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize(("count", "left"), [(8, 4), (3, 3)])
+def test_pytorch_has_no_more_threads_than_cores_but_may_have_fewer(
+    count: int, left: int, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "count_cores", lambda: count)
+    load_engine(tiny_checkpoint, "torch", "cpu")
+    assert torch.get_num_threads() == left
+    torch.set_num_threads(4)
+    build_accelerator(TrainConfig(precision="fp32"))
+    assert torch.get_num_threads() == left
