@@ -32,10 +32,11 @@ def test_a_long_history_keeps_its_scores_and_every_other_loss() -> None:
     for step in range(3 * LONGEST):
         progress.step = step
         progress.log(0.5)
+        assert progress.history[-1]["step"] == step
         if step % 1000 == 0:
             scores.append({"step": step, "mean_iou": 0.5, "pixel_accuracy": 0.5})
             progress.history.append(scores[-1])
     steps = [one["step"] for one in progress.history]
     assert LONGEST / 2 < len(steps) <= LONGEST and steps == sorted(steps)
     assert [one for one in progress.history if "mean_iou" in one] == scores
-    assert steps[0] == 0 and steps[-1] == 3 * LONGEST - 1
+    assert steps[0] == 0
