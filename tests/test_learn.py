@@ -105,6 +105,26 @@ def test_a_photo_that_comes_too_late_to_be_shown_is_not_told_of(visit, told, mon
     expect_told(visitor, "b")
 
 
+@pytest.mark.parametrize("how", ["removed", "refused", "cancelled"])
+def test_a_photo_that_was_given_up_is_not_told_of(visit, told, monkeypatch, how):
+    visitor, go = visit(), threading.Event()
+    visitor.upload(scene(98), name="mine.png")
+    if how == "removed":
+        visitor.page.locator("#photo").get_by_label("Remove Image").click()
+        visitor.expect_state("empty")
+    elif how == "refused":
+        visitor.upload_bytes("note.txt", b"no photo", "failed", "text/plain")
+    else:
+        segment = Segmenter.__call__
+        monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))
+        visitor.upload(scene(99), "busy", name="next.png")
+        visitor.page.get_by_role("button", name="Cancel").first.click()
+        go.set()
+        visitor.expect_state("failed")
+    open_tab(visitor)
+    expect_told(visitor, "an example")
+
+
 def test_an_open_lesson_follows_the_photo_whose_run_ends(visit, told, monkeypatch):
     visitor, first, second, go = visit(), scene(96), scene(97, (60, 90)), threading.Event()
     visitor.upload(first, name="first.png")

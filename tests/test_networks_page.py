@@ -166,6 +166,9 @@ def test_what_was_found_outlives_a_reload(visit_both, tiny, monkeypatch, is_ther
     expect_found(visitor, photo, tiny(photo))
     visitor.page.reload()  # and a second one
     expect(visitor.status).to_have_text(told)
+    visitor.choose("Compare", "Photo")  # what was found is told again
+    expect(visitor.status).to_contain_text("Found")
+    visitor.choose("Compare", "Off")
     visitor.choose_network("colors")
     expect(visitor.status).to_contain_text("Found")
 

@@ -61,6 +61,19 @@ def test_the_focus_stays_in_the_input_when_its_photo_is_removed(visit):
     expect(visitor.page.locator("#photo").get_by_label("Upload file")).to_be_focused()
 
 
+def test_a_photo_that_was_given_twice_can_be_removed(visit, gate):
+    visitor, given = visit(), file("twice.png", png(scene(74)))
+    visitor.upload(scene(74), "busy", name="twice.png")
+    with visitor.page.expect_response("**/upload*"):
+        visitor.page.locator("#photo input[type=file]").set_input_files(given)
+    visitor.page.wait_for_timeout(500)  # for Gradio to tell of it
+    gate.set()
+    visitor.expect_state("done")
+    visitor.page.locator("#photo").get_by_label("Remove Image").click()
+    visitor.expect_state("empty")
+    expect(visitor.status).to_contain_text("Choose a photo")
+
+
 def test_an_upload_that_fails_is_told_and_leaves_what_was_found(visit, gate):
     visitor, files = visit(), "#photo input[type=file]"
     gate.set()

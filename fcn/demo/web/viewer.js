@@ -167,9 +167,9 @@ function ask(event, photo, path = photo.path) {
 
 // Gradio tells of some photos twice; and where an upload fails, it lets go of the one before.
 function askForPhoto(photo) {
-  if (photo && photo.path === awaited) return;
   const isLost = isSent && !photo;
   isSent = false;
+  if (photo && photo.path === awaited) return;
   awaited = null;
   if (photo) ask('segment', photo);
   else if (!isLost) leavePhoto();
@@ -177,8 +177,15 @@ function askForPhoto(photo) {
   else show({ state: 'failed', message: `${UNSENT}: choose it again.` });
 }
 
+// Nothing is left of a result, which the lesson would tell of.
+function leave(payload) {
+  props.value = null;
+  show(payload);
+}
+
 // With the photo the button went that took it away, and it may have had the focus.
 function leavePhoto() {
+  props.value = null;
   showNothing();
   requestAnimationFrame(() => {
     if (document.activeElement !== document.body) return;
@@ -214,8 +221,10 @@ function goBack(words) {
   network = subject.weights;
   const told = new CustomEvent('fcn-back', { detail: network });
   document.querySelector('#chooser fieldset')?.dispatchEvent(told); // if there are several
-  props.value = { ...subject, message: `${words}: the previous result is shown.` };
-  show(props.value);
+  props.value = subject;
+  show(subject).then(() => {
+    if (result === subject) status.textContent = `${words}: the previous result is shown.`;
+  });
 }
 
 function cancel() {
@@ -227,7 +236,7 @@ function cancel() {
     goBack('Cancelled');
     return;
   }
-  show(CANCELLED);
+  leave(CANCELLED);
   trigger('forget');
 }
 
@@ -251,7 +260,7 @@ function fail() {
     goBack('That did not work');
   } else if (awaited) {
     awaited = null;
-    show(FAILED);
+    leave(FAILED);
     trigger('forget'); // or the input would not take the same photo again
   }
 }
@@ -274,7 +283,7 @@ async function reopen(payload) {
 // A file that is not even sent, or a camera that cannot be had.
 function refuse(message) {
   awaited = null;
-  show({ state: 'failed', message });
+  leave({ state: 'failed', message });
   trigger('forget');
 }
 
