@@ -184,7 +184,7 @@ def test_a_class_that_is_never_sure_is_fitted_away() -> None:
     segmenter = Segmenter(Unsure(), "")
     fitted = fit(segmenter, Speck(), Speck(), 32, progress=False)
     scores = fitted["mean_iou_by_absent_below"]
-    assert scores["0.0"] < 1
+    assert scores["0.0"] < 0.99
     assert scores[str(fitted["absent_below"])] == 1 == max(scores.values())
     assert segmenter.absent_below == fitted["absent_below"] > 0
     # The lowest of those that score the same: nothing is thrown away for nothing.

@@ -5,10 +5,12 @@ by mean IoU. Its probabilities are too sure of themselves, so its logits are div
 temperature (Guo et al., "On Calibration of Modern Neural Networks", 2017). And in a photo of a few
 classes it sees others, so a classifier of whole photos is fitted, on the training split, and
 calibrated (see ``presence.py``), and it is chosen how probable it must be that a photo shows a
-class for it to be found there: by mean IoU, of which with a background it may cost a little. The
-convention: the temperature is fitted on every other photo, and the calibration errors reported are
-those of the rest; if it is no smaller there than without, the temperature is 1. All else is chosen
-on all of them, and in frames of a film the rest are the neighbours.
+class for it to be found there: by mean IoU, of which with a background it may cost a little.
+
+The conventions. Size and threshold are chosen by the mean IoU of the classes that the photos show.
+The temperature is fitted on every other photo, and the calibration errors reported are those of the
+rest; if it is no smaller there than without, the temperature is 1. All else is chosen on all of
+them, and in frames of a film the rest are the neighbours.
 """
 
 import math
@@ -65,9 +67,9 @@ def fit(
 
     Returns:
         What was chosen, in plain JSON types: ``inference_size``, ``temperature`` and
-        ``absent_below`` as ``config.json`` has them, mean IoU by size and by ``absent_below`` of
-        the classes that the photos show, and the expected calibration error: without and with the
-        temperature, of all classes, and as served, with those left out that are absent.
+        ``absent_below`` as ``config.json`` has them, mean IoU by size and by ``absent_below``, and
+        the expected calibration error: without and with the temperature, of all classes, and as
+        served, with those left out that are absent.
     """
     engine = segmenter._engine
     if isinstance(engine, TorchEngine) and engine.gpu is None:
@@ -80,8 +82,8 @@ def fit(
     for one in sorted({min(round(factor * size), most) for factor in FACTORS}):
         segmenter.inference_size = one
         matrix, _ = evaluate(segmenter, dataset, indices=photos, progress=progress)
-        scores[one] = matrix.mean_iou_of_labelled
-    segmenter.inference_size = max(scores, key=lambda one: scores[one])
+        scores[one] = matrix
+    segmenter.inference_size = max(scores, key=lambda one: scores[one].mean_iou_of_labelled)
     report: dict[str, Any] = {"photos": len(photos)}
     if isinstance(engine, TorchEngine):
         report["training_photos"] = fit_presence(segmenter, engine, train_set, progress)
@@ -95,15 +97,18 @@ def fit(
     if isinstance(engine, TorchEngine):
         calibrate_presence(segmenter, engine, dataset, photos)
     by_absence = score_absence(segmenter, dataset, photos)
-    segmenter.absent_below = choose_absence(by_absence, segmenter.background is not None)
+    of_labelled = {one: matrix.mean_iou_of_labelled for one, matrix in by_absence.items()}
+    segmenter.absent_below = choose_absence(of_labelled, segmenter.background is not None)
     served = served_error(segmenter, dataset, photos[1::2])
     if isinstance(engine, TorchEngine):
         engine.bf16 = False
     return report | {
-        "mean_iou_by_size": {str(size): score for size, score in scores.items()},
+        "mean_iou_by_size": {str(size): matrix.mean_iou for size, matrix in scores.items()},
         "inference_size": segmenter.inference_size,
         "temperature": segmenter.temperature,
-        "mean_iou_by_absent_below": {str(one): score for one, score in by_absence.items()},
+        "mean_iou_by_absent_below": {
+            str(one): matrix.mean_iou for one, matrix in by_absence.items()
+        },
         "absent_below": segmenter.absent_below,
         "calibration_error": {"before": before, "after": after, "served": served},
     }
@@ -197,8 +202,8 @@ def choose_absence(by_absence: dict[float, float], has_background: bool) -> floa
 
 def score_absence(
     segmenter: Segmenter, dataset: SegmentationDataset, photos: Sequence[int]
-) -> dict[float, float]:
-    """Mean IoU by ``absent_below``, from one run of the network."""
+) -> dict[float, ConfusionMatrix]:
+    """Score the photos by ``absent_below``, from one run of the network."""
     matrices = {one: ConfusionMatrix(dataset.classes) for one in ABSENT_BELOW}
     temperature, background = segmenter.temperature, segmenter.background
     for index in photos:
@@ -212,7 +217,7 @@ def score_absence(
             if key not in found:
                 found[key], _ = decide(scores, photo.size, temperature, present, background)
             matrix.update(labels, found[key])
-    return {one: matrix.mean_iou_of_labelled for one, matrix in matrices.items()}
+    return matrices
 
 
 def describe_fitted(
