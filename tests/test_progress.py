@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fcn.training.config import TrainConfig
-from fcn.training.progress import LONGEST, Progress, foresee
+from fcn.training.progress import Progress, foresee
+from fcn.training.report import thin
 
 
 @pytest.mark.parametrize(
@@ -27,16 +29,12 @@ def test_a_run_says_what_it_will_take(changes: dict[str, Any], pace: float, word
     assert "are not counted" in text
 
 
-def test_a_long_history_keeps_its_scores_and_every_other_loss() -> None:
-    progress, scores = Progress(), []
-    for step in range(3 * LONGEST):
-        progress.step = step
-        progress.log(0.5)
-        assert progress.history[-1]["step"] == step
-        if step % 1000 == 0:
-            scores.append({"step": step, "mean_iou": 0.5, "pixel_accuracy": 0.5})
-            progress.history.append(scores[-1])
-    steps = [one["step"] for one in progress.history]
-    assert LONGEST / 2 < len(steps) <= LONGEST and steps == sorted(steps)
-    assert [one for one in progress.history if "mean_iou" in one] == scores
-    assert steps[0] == 0
+@pytest.mark.parametrize(("losses", "kept"), [(0, 0), (10_000, 10_000), (25_000, 8_334)])
+def test_of_a_long_history_losses_are_left_out_evenly_and_no_score(losses: int, kept: int) -> None:
+    history: list[dict[str, float]] = [{"step": 10 * one, "loss": 0.5} for one in range(losses)]
+    scores = [{"step": step, "mean_iou": 0.5} for step in range(0, 10 * losses, 4000)]
+    thinned = thin(history + scores)
+    assert [one for one in thinned if "mean_iou" in one] == scores
+    steps = [one["step"] for one in thinned if "loss" in one]
+    assert len(steps) == kept and len(set(np.diff(steps))) <= 1
+    assert not steps or steps[-1] == 10 * (losses - 1)

@@ -7,8 +7,6 @@ import torch
 
 from .config import TrainConfig
 
-LONGEST = 10_000  # entries of a history: with many more, its file would be too large for a pull
-
 
 @dataclass
 class Progress:
@@ -21,11 +19,8 @@ class Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
     def log(self, loss: float) -> None:
-        """Add to the history where the run is; where it is long, every other loss will do."""
+        """Add to the history where the run is."""
         self.history.append({"step": self.step, "loss": loss, "seconds": self.seconds})
-        if len(self.history) > LONGEST:
-            numbered = enumerate(self.history)
-            self.history = [one for index, one in numbered if "loss" not in one or index % 2 == 0]
 
     def forget_scores(self) -> None:
         """Forget what was scored, as val has other photos now."""

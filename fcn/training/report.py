@@ -31,6 +31,7 @@ from .plots import plot_confusion, plot_curves, plot_per_class
 
 PLOTS = ("curves.png", "per_class_iou.png", "confusion.png")
 EXTREMES = 3  # best and worst photos that are shown
+MOST_LOSSES = 10_000  # in training.json
 PAGE = """\
 <!doctype html>
 <html lang="en">
@@ -85,7 +86,7 @@ def describe_origin(
 def describe_training(
     config: TrainConfig,
     origin: dict[str, Any],
-    history: dict[str, Any],
+    how_far: dict[str, Any],
     hardware: str,
     photos: dict[str, Any],
 ) -> dict[str, Any]:
@@ -94,19 +95,28 @@ def describe_training(
     Args:
         config: Of the run.
         origin: As ``describe_origin`` tells it.
-        history: How far the run is.
+        how_far: The fields of ``Progress``.
         hardware: What steps are taken on; empty if none was since the run was resumed.
         photos: ``data`` and ``val_data``, as ``describe_photos`` tells them.
     """
     return {
         "config": config.recipe(),
-        **history,
+        **how_far,
+        "history": thin(how_far["history"]),
         "code": find_revision(),
         **origin,
         "hardware": followed(origin["hardware"], hardware),
         "torch": followed(origin["torch"], torch.__version__),
         **photos,
     }
+
+
+def thin(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Leave out losses, evenly, of a history so long that no pull would take its file."""
+    losses = [one for one in history if "loss" in one]
+    every = max(1, -(-len(losses) // MOST_LOSSES))
+    kept = {one["step"] for one in losses[::-every]}  # the newest among them
+    return [one for one in history if "loss" not in one or one["step"] in kept]
 
 
 def describe_photos(dataset: SegmentationDataset) -> dict[str, Any]:
@@ -221,7 +231,7 @@ def write_run_report(
         f" {training['step']:,} steps, {training['seconds'] / 60:.0f} minutes on"
         f" {training['hardware']}{kept_line(training)}. {calibration_line(metrics)} To repeat it:"
     )
-    again = dataclasses.replace(config, resume=False, push="", space="", force=False)
+    again = dataclasses.replace(config, output="", resume=False, push="", space="", force=False)
     page = PAGE.format(
         title=escape(f"FCN-{config.stride}s on {config.dataset}"),
         lead=escape(lead),
