@@ -230,6 +230,15 @@ def test_labels_of_sbd_are_found_beside_vocs_whose_own_count(tmp_path):
     assert [dataset.read(index)[1].tolist() for index in range(2)] == [[[0, 15]], [[0, 8]]]
 
 
+def test_a_list_of_a_split_may_have_paths(tmp_path):
+    write_pair("voc", tmp_path, "val", "a.1", [[0, 15]])
+    write_pair("voc", tmp_path, "val", "b", [[0, 12]])
+    listing = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
+    listing.write_text("a.1\n/JPEGImages/b.jpg /SegmentationClassAug/b.png\n")
+    dataset = open_dataset("voc", tmp_path, "val")
+    assert [photo.stem for photo, _ in dataset.pairs] == ["a.1", "b"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_list_of_a_split_may_be_from_another_editor(encoding, tmp_path):
     write_pair("voc", tmp_path, "val", "ä", [[0, 15]])

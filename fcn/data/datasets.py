@@ -86,7 +86,8 @@ DATASETS: dict[str, Source] = {
     ),
     "voc": Source(
         folder="VOCdevkit/VOC2012",
-        layout="ImageSets/Segmentation/SPLIT.txt, JPEGImages/*.jpg, SegmentationClass/*.png",
+        layout="ImageSets/Segmentation/SPLIT.txt, JPEGImages/*.jpg, SegmentationClass/*.png (or"
+        " SegmentationClassAug/*.png)",
         size=500,
         palette=lambda root: VOC,
         splits=voc_splits,
@@ -242,7 +243,8 @@ def open_dataset(
     photos, masks = files = source.files(root, on_disk)
     pairs = [(photo, masks[stem]) for stem, photo in photos.items() if stem in masks]
     if not pairs:
-        fault = source.half(on_disk, files) or "has no photo with a mask"
+        usual = f"has no photo with a mask; put them into {source.layout}"
+        fault = source.half(on_disk, files) or usual
         raise InputError(f"the split {split!r} in {root} {fault}")
     palette, table = source.labels(root, classes, others)
     whole = source.whole.get(on_disk, len(photos.keys() | masks.keys()))

@@ -6,7 +6,7 @@ never by its colours; anything else that has colours is refused.
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -53,13 +53,15 @@ def folders_with(pattern: str, partner: str) -> Callable[[Path], list[str]]:
 
 
 def voc_files(root: Path, split: str) -> Files:
-    """List the files that a split's text file names, one stem a line; masks only if they exist."""
+    """List the files that a split's text file names, one a line; masks only if they exist."""
     listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     try:
         lines = listing.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{listing} is not UTF-8 text ({error}); save it as UTF-8") from error
-    stems = [line.split()[0] for line in lines if line.strip()]
+    named = [line.split()[0] for line in lines if line.strip()]
+    # Some lists have the paths of photo and mask in a line.
+    stems = [PurePosixPath(name).stem if "/" in name else name for name in named]
     masks = {
         stem: path
         for name in ("SegmentationClassAug", "SegmentationClass")  # SBD's usual place; VOC's counts
