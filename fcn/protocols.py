@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from .checkpoint import check_writable
 from .data.datasets import DATASETS, SegmentationDataset
 from .data.pairs import read_mask
 from .errors import InputError
@@ -37,8 +38,8 @@ def saver(dataset: SegmentationDataset, root: Path, folder: Path) -> EachPhoto:
         What writes one: takes the photo's index, what was found in it, and its labels (not used).
 
     Raises:
-        InputError: if the folder lies in the data set's, or the data set has no number for one of
-            the classes: the background that takes in classes that are left out.
+        InputError: if the folder cannot be written or lies in the data set's, or the data set has
+            no number for one of the classes: the background that takes in those left out.
     """
     source = DATASETS[dataset.name]
     names = list(source.palette(root))
@@ -56,6 +57,7 @@ def saver(dataset: SegmentationDataset, root: Path, folder: Path) -> EachPhoto:
     stored = np.array([source.first + names.index(name) for name in dataset.classes], np.uint8)
     colors = np.zeros((256, 3), np.uint8)
     colors[stored] = dataset.palette
+    check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
     def save(index: int, found: Segmentation, labels: np.ndarray) -> None:

@@ -168,8 +168,9 @@ def test_what_binds_any_of_its_sources_binds_a_network(sources, licence) -> None
 
 
 def test_the_recipe_of_another_version_has_a_card() -> None:
-    training = {**TRAINING, "config": {**TRAINING["config"], "momentum": 0.9}}
-    assert "python train.py" in build_card(CONFIG, METRICS, training, []).content
+    options = {**TRAINING["config"], "momentum": 0.9, "data": "/home/me/data"}
+    content = build_card(CONFIG, METRICS, {**TRAINING, "config": options}, []).content
+    assert "    python train.py " in content and "--data DIR" in content
 
 
 def test_a_run_of_before_there_were_sources_is_taken_to_be_for_research(tmp_path: Path) -> None:

@@ -90,6 +90,16 @@ def test_segment_reports_a_bad_file_and_goes_on(photos, tiny_checkpoint, tmp_pat
     assert str(photos / "broken.jpg") in complaints[1]
 
 
+@pytest.mark.parametrize("flag", ["--output", "--save-predictions"])
+def test_a_file_in_the_place_of_results_is_told(flag, photos, tiny_checkpoint, capsys):
+    file = photos / "street.jpg"
+    asked = ("segment", file, "--checkpoint", tiny_checkpoint)
+    if flag == "--save-predictions":
+        asked = ("evaluate", tiny_checkpoint, "--dataset", "shapes")
+    assert run(*asked, flag, file) == 1
+    assert capsys.readouterr().err.endswith(f"{file} cannot be written: {file} is a file.\n")
+
+
 def test_segment_keeps_photos_of_equal_names_apart(photos, tiny_checkpoint, tmp_path):
     Image.new("RGB", (20, 30)).save(tmp_path / "street.png")
     args = ("--checkpoint", tiny_checkpoint, "--output", tmp_path, "--stride", 32)
@@ -189,6 +199,10 @@ def test_evaluate_tells_averaged_scores_apart(tiny_checkpoint, capsys):
     assert "scales" not in shown[0]
     assert (shown[1]["scales"], shown[1]["flip"]) == ([0.75, 1.0, 1.25], True)
     assert shown[0]["confusion"] != shown[1]["confusion"]
+    shapes = ("--dataset", "shapes", "--limit", 1)
+    assert run("evaluate", tiny_checkpoint, *shapes, "--scales", "0.75,1", "--flip") == 0
+    told = capsys.readouterr().out
+    assert "seen at 96 pixels, times 0.75, 1, averaged with their mirror images\n" in told
 
 
 def test_evaluate_takes_the_data_set_of_the_training(tiny_checkpoint, tmp_path, capsys):
@@ -284,7 +298,7 @@ def test_the_program_itself(root: Path, photos: Path, tiny_checkpoint: Path, tmp
     command += ["--checkpoint", str(tiny_checkpoint), "--output", str(out)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"fcn: {out}: File exists\n"
+    assert done.stderr == f"fcn: {out} cannot be written: {out} is a file.\n"
 
 
 def test_a_name_in_no_alphabet_ends_nothing(

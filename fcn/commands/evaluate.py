@@ -126,6 +126,9 @@ def run(args: argparse.Namespace) -> int:
     )
     side, below = report["inference_size"], report["absent_below"]
     told = f"photos are seen at {side} pixels" if side else "photos are seen at their own size"
+    if is_averaged:
+        told += f", times {', '.join(f'{scale:g}' for scale in args.scales)}, averaged"
+        told += " with their mirror images" if args.flip else ""
     if below:
         told += f"; a class that is nowhere {below:.0%} probable is left out"
     print(told)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..checkpoint import from_here
+from ..checkpoint import check_writable, from_here
 from ..errors import InputError, describe
 from ..photo import PhotoError, open_photo, photos_in
 from ..segmentation import choose_stems, is_result
@@ -57,6 +57,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment photos into files; returns 1 if any failed."""
+    check_writable(args.output)
     args.output.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter.load(args.checkpoint, args.engine, args.device)
     photos: list[Path] = []
@@ -87,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
             tqdm.write(str(error), file=sys.stderr)
         except OSError as error:
             failed += 1
-            tqdm.write(describe(error), file=sys.stderr)
+            told = describe(error)  # which names no file where the disk is full
+            tqdm.write(told if error.filename else f"{path}: {told}", file=sys.stderr)
     return int(failed > 0)
 
 

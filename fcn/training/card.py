@@ -290,7 +290,7 @@ def build_card(
         hardware=training["hardware"],
         started=started_from(training),
         seed=f"{options['seed']}{kept_line(training)}",
-        command=TrainConfig(**known, data="DIR").command(),
+        command=TrainConfig(**{**known, "data": "DIR"}).command(),
         seen=f"{training['data']['images']:,}",
         size=f"at {side} pixels on the long side" if side else "at its own size",
         weakest=" and ".join(sorted(per_class, key=lambda name: per_class[name])[:2]),
