@@ -132,8 +132,8 @@ class TrainConfig:
     resume: bool = option(False, "continue from the run's last checkpoint")
     precision: str = option(
         "auto",
-        "auto is bf16 where the device has it, as NVIDIA's since Ampere, else fp32; that is TF32 in"
-        " the convolutions of the same GPUs",
+        "auto is bf16 where the device has it (of NVIDIA's GPUs those since Ampere), else fp32; on"
+        " those GPUs, fp32 is TF32 in convolutions",
         ["auto", "fp32", "bf16"],
     )
     workers: int = option(
