@@ -135,6 +135,8 @@ def test_the_report_names_its_protocol():
         "images": 2,
         "engine": "red",
         "stride": 16,
+        "inference_size": 0,
+        "absent_below": 0.0,
         "protocol": PROTOCOL,
         "seconds": 1.3,
     }
