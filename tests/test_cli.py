@@ -1,5 +1,6 @@
 """The command line: files, exit statuses, one JSON object, and sentences in place of tracebacks."""
 
+import errno
 import json
 import os
 import shutil
@@ -158,6 +159,16 @@ def test_a_path_that_cannot_be_looked_at_keeps_no_other_photo_back(
     assert "x: File name too long" in shown.err and "street.jpg: " in shown.out
 
 
+def test_a_full_disk_is_told_with_the_photo(photos, tiny_checkpoint, tmp_path, capsys, monkeypatch):
+    def save(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as Pillow's files have it
+
+    monkeypatch.setattr("fcn.commands.segment.segment_one", save)
+    args = ("--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
+    assert run("segment", photos / "street.jpg", *args) == 1
+    assert capsys.readouterr().err.endswith("street.jpg: No space left on device\n")
+
+
 def test_segment_says_when_it_is_unsure(photos, tiny_checkpoint, tmp_path, capsys):
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "doubtful")
     config = json.loads((folder / "config.json").read_text())
@@ -199,10 +210,10 @@ def test_evaluate_tells_averaged_scores_apart(tiny_checkpoint, capsys):
     assert "scales" not in shown[0]
     assert (shown[1]["scales"], shown[1]["flip"]) == ([0.75, 1.0, 1.25], True)
     assert shown[0]["confusion"] != shown[1]["confusion"]
-    shapes = ("--dataset", "shapes", "--limit", 1)
-    assert run("evaluate", tiny_checkpoint, *shapes, "--scales", "0.75,1", "--flip") == 0
-    told = capsys.readouterr().out
-    assert "seen at 96 pixels, times 0.75, 1, averaged with their mirror images\n" in told
+    for more, told in ((["--flip"], " with their mirror images\n"), ([], "\n")):
+        scales = ("--dataset", "shapes", "--limit", 1, "--scales", "0.75,1")
+        assert run("evaluate", tiny_checkpoint, *scales, *more) == 0
+        assert f"seen at 96 pixels, times 0.75, 1, averaged{told}" in capsys.readouterr().out
 
 
 def test_evaluate_takes_the_data_set_of_the_training(tiny_checkpoint, tmp_path, capsys):

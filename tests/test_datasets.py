@@ -210,7 +210,7 @@ def test_what_has_no_partner_is_left_out_and_nothing_left_is_a_mistake(tmp_path)
     mask.with_stem("a").unlink()
     assert [open_dataset("folder", tmp_path, "val").file(0)] == ["images/b.jpg"]
     mask.with_stem("b").unlink()
-    with pytest.raises(InputError, match="no photo with a mask"):
+    with pytest.raises(InputError, match="no photo with a mask; put them into SPLIT/images"):
         open_dataset("folder", tmp_path, "val")
 
 

@@ -192,6 +192,34 @@ def test_a_class_that_is_never_sure_is_fitted_away() -> None:
     assert {one.id for one in segmenter(Speck().read(0)[0]).found()} == {0, 1}
 
 
+class Scattered(Unsure):
+    """An engine that sees specks of five absent classes, more surely than the road, or sky alone.
+
+    The latter in a small picture.
+    """
+
+    config: ClassVar[dict[str, Any]] = {**Unsure.config, "classes": ["sky", "road", *"abcde"]}
+
+    def scores(self, image: np.ndarray, strides: Sequence[int]) -> dict[int, np.ndarray]:
+        logits = np.zeros((7, *image.shape[:2]), np.float32)
+        logits[0] = 5
+        if len(image) >= 32:
+            logits[1, : len(image) // 4] = 5.7  # 66 %
+            for index in range(5):
+                logits[2 + index, -4:, 4 * index : 4 * index + 4] = 6.5  # 80 %
+        return dict.fromkeys(strides, logits)
+
+
+def test_a_class_that_no_photo_shows_decides_nothing() -> None:
+    segmenter, shown = Segmenter(Scattered(), ""), Speck()
+    shown.classes = segmenter.classes
+    fitted = fit(segmenter, shown, shown, 32, progress=False)
+    # By the mean over what is found, too, road would be given up with the specks.
+    by_size, by_absence = fitted["mean_iou_by_size"], fitted["mean_iou_by_absent_below"]
+    assert by_size["22"] > by_size["32"] and fitted["inference_size"] >= 32
+    assert by_absence["0.9"] > by_absence["0.0"] and fitted["absent_below"] == 0
+
+
 def test_the_error_of_what_is_served_is_that_of_its_confidences() -> None:
     engine = Unsure()
     engine.config = {**Unsure.config, "classes": ["background", "road", "pole"]}

@@ -3,6 +3,7 @@
 import io
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_a_photo_that_comes_too_late_to_be_shown_is_not_told_of(visit, told, mon
     expect_told(visitor, "b")
 
 
-@pytest.mark.parametrize("how", ["removed", "refused", "cancelled"])
+@pytest.mark.parametrize("how", ["removed", "refused", "cancelled", "failed"])
 def test_a_photo_that_was_given_up_is_not_told_of(visit, told, monkeypatch, how):
     visitor, go = visit(), threading.Event()
     visitor.upload(scene(98), name="mine.png")
@@ -114,6 +115,11 @@ def test_a_photo_that_was_given_up_is_not_told_of(visit, told, monkeypatch, how)
         visitor.expect_state("empty")
     elif how == "refused":
         visitor.upload_bytes("note.txt", b"no photo", "failed", "text/plain")
+    elif how == "failed":
+        with monkeypatch.context() as patched:
+            patched.setattr(Segmenter, "__call__", Mock(side_effect=RuntimeError))
+            visitor.upload(scene(99), "failed", name="next.png")
+        visitor.errors.clear()  # Gradio's own, about the run
     else:
         segment = Segmenter.__call__
         monkeypatch.setattr(Segmenter, "__call__", lambda *given: go.wait(60) and segment(*given))

@@ -8,7 +8,7 @@ import torch
 
 from fcn.training.config import TrainConfig
 from fcn.training.progress import Progress, foresee
-from fcn.training.report import thin
+from fcn.training.report import describe_training
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,13 @@ def test_a_run_says_what_it_will_take(changes: dict[str, Any], pace: float, word
     assert "are not counted" in text
 
 
-@pytest.mark.parametrize(("losses", "kept"), [(0, 0), (10_000, 10_000), (25_000, 8_334)])
+@pytest.mark.parametrize(("losses", "kept"), [(0, 0), (10_000, 10_000), (25_001, 8_334)])
 def test_of_a_long_history_losses_are_left_out_evenly_and_no_score(losses: int, kept: int) -> None:
     history: list[dict[str, float]] = [{"step": 10 * one, "loss": 0.5} for one in range(losses)]
     scores = [{"step": step, "mean_iou": 0.5} for step in range(0, 10 * losses, 4000)]
-    thinned = thin(history + scores)
+    how_far = {"step": 10 * losses, "history": history + scores}
+    origin = {"hardware": "", "torch": ""}
+    thinned = describe_training(TrainConfig(), origin, how_far, "", {})["history"]
     assert [one for one in thinned if "mean_iou" in one] == scores
     steps = [one["step"] for one in thinned if "loss" in one]
     assert len(steps) == kept and len(set(np.diff(steps))) <= 1

@@ -344,7 +344,8 @@ def test_a_finished_run_has_fitted_scored_and_reported(tmp_path: Path) -> None:
     for text in ("Worst validation photos", "python train.py --dataset shapes", "Every choice"):
         assert text in page
     assert "http" not in page
-    assert "--push" not in page  # of the command that repeats the run
+    # The command that repeats the run publishes nothing, and goes elsewhere.
+    assert "--push" not in page and "--output" not in page
 
 
 def test_a_photo_without_labels_is_not_the_worst(tmp_path: Path) -> None:

@@ -177,15 +177,9 @@ function askForPhoto(photo) {
   else show({ state: 'failed', message: `${UNSENT}: choose it again.` });
 }
 
-// Nothing is left of a result, which the lesson would tell of.
-function leave(payload) {
-  props.value = null;
-  show(payload);
-}
-
 // With the photo the button went that took it away, and it may have had the focus.
 function leavePhoto() {
-  props.value = null;
+  props.value = null; // the lesson would tell of it
   showNothing();
   requestAnimationFrame(() => {
     if (document.activeElement !== document.body) return;
@@ -236,7 +230,7 @@ function cancel() {
     goBack('Cancelled');
     return;
   }
-  leave(CANCELLED);
+  show(CANCELLED);
   trigger('forget');
 }
 
@@ -260,7 +254,7 @@ function fail() {
     goBack('That did not work');
   } else if (awaited) {
     awaited = null;
-    leave(FAILED);
+    show(FAILED);
     trigger('forget'); // or the input would not take the same photo again
   }
 }
@@ -283,7 +277,7 @@ async function reopen(payload) {
 // A file that is not even sent, or a camera that cannot be had.
 function refuse(message) {
   awaited = null;
-  leave({ state: 'failed', message });
+  show({ state: 'failed', message });
   trigger('forget');
 }
 
